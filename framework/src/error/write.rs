@@ -1,0 +1,112 @@
+//! The outcome of a write that did not succeed.
+
+use std::time::Duration;
+
+use crate::state_machine::DecodeError;
+use crate::types::{LogId, Position};
+
+/// Why a write returned no response.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// Refused before it was appended anywhere: it did not happen and will not. Retry freely.
+    #[error("not applied: {0}")]
+    NotApplied(NotApplied),
+    /// It may have been applied, may yet be, or may never be.
+    #[error("outcome unknown: {why}")]
+    OutcomeUnknown {
+        /// Where it was appended, when that is known.
+        log_id: Option<LogId>,
+        /// What got in the way of an answer.
+        why: Unknown,
+    },
+    /// It was applied at `position`, but its response cannot be read by this build.
+    #[error("applied at {position}, but the response cannot be read: {source}")]
+    Response {
+        /// Where it was applied.
+        position: Position,
+        /// What is wrong with the response.
+        #[source]
+        source: DecodeError,
+    },
+}
+
+impl WriteError {
+    /// Whether it is certain what happened: `false` only for [`Self::OutcomeUnknown`].
+    pub fn is_definite(&self) -> bool {
+        !matches!(self, Self::OutcomeUnknown { .. })
+    }
+}
+
+impl From<NotApplied> for WriteError {
+    fn from(reason: NotApplied) -> Self {
+        Self::NotApplied(reason)
+    }
+}
+
+/// Why a write was refused. Nothing was appended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotApplied {
+    /// No leader could be reached within the deadline.
+    #[error("no leader with a quorum was found within {waited:?}")]
+    NoLeader {
+        /// How long the call waited.
+        waited: Duration,
+    },
+    /// More bytes than a command may have.
+    #[error("the command has {len} bytes, more than {max}")]
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The most bytes allowed: `max_command_bytes` of the leader.
+        max: usize,
+    },
+    /// The leader cannot decode the command: it would stop every replica.
+    #[error("the command cannot be decoded: {0}")]
+    BadCommand(DecodeError),
+    /// The command's own `Serialize` failed, here.
+    #[error("the command cannot be encoded: {detail}")]
+    Encode {
+        /// What its `Serialize` said.
+        detail: String,
+    },
+    /// The queue before the log is full.
+    #[error("busy: {queued} bytes are queued already, of {limit}")]
+    Busy {
+        /// Bytes queued.
+        queued: usize,
+        /// The most bytes that may be queued.
+        limit: usize,
+    },
+    /// The leader's disk runs out of space.
+    #[error("the disk is nearly full")]
+    DiskFull,
+    /// This node is shutting down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+    /// This node has stopped; its status says why.
+    #[error("the node has stopped")]
+    Stopped,
+    /// This node has not been admitted to its cluster yet.
+    #[error("the node has not joined its cluster yet")]
+    NotReady,
+}
+
+/// Why the outcome of a write is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unknown {
+    /// The deadline passed after it was proposed.
+    #[error("the deadline passed after it was proposed")]
+    Deadline,
+    /// Another leader took over after it was appended.
+    #[error("leadership moved after it was appended")]
+    LeaderChanged,
+    /// The connection to the leader was lost after it was sent.
+    #[error("the connection to the leader was lost after it was sent")]
+    ConnectionLost,
+    /// The node stopped after it was appended.
+    #[error("the node stopped after it was appended")]
+    Stopped,
+}

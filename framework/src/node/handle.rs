@@ -1,0 +1,35 @@
+//! A running node as its clients see it: bytes in, bytes out, no runtime and no machine in sight.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use crate::client::Consistency;
+use crate::error::{ReadError, WriteError};
+use crate::types::Position;
+
+/// What a call asks for beside its bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CallOptions {
+    /// The deadline; the configured one when `None`.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// A running node, erased. Futures are boxed here, where their `Send` can be proved.
+pub(crate) trait Handle: Send + Sync + 'static {
+    /// Proposes an encoded command on whichever node leads, and waits until it is applied.
+    fn write(
+        &self,
+        command: Bytes,
+        options: CallOptions,
+    ) -> BoxFuture<'_, Result<(Position, Bytes), WriteError>>;
+
+    /// Answers an encoded query at the consistency asked for.
+    fn read(
+        &self,
+        query: Bytes,
+        consistency: Consistency,
+        options: CallOptions,
+    ) -> BoxFuture<'_, Result<Bytes, ReadError>>;
+}

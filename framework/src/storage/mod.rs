@@ -1,0 +1,225 @@
+//! Step 5 of a write: what a plugin must do to keep log, vote and snapshots on a disk.
+//!
+//! This folder owns the [`Storage`] contract and its in-memory implementation. It knows nothing of
+//! commands, terms or votes: everything it keeps is bytes that the framework encoded and checksums.
+
+mod flushed;
+mod health;
+mod snapshot;
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use self::flushed::{Flushed, Receipt};
+pub use self::health::Health;
+pub use self::snapshot::{SnapshotReader, SnapshotWriter, StoredSnapshot};
+use crate::error::StorageError;
+use crate::types::{ClusterId, DiskId, GroupId, LogIndex, NodeId};
+use crate::watch::Watcher;
+
+/// What a data directory belongs to. Written once, before the first message to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster_id: ClusterId,
+    /// The node in that cluster.
+    pub node_id: NodeId,
+    /// Drawn at random with the directory.
+    pub disk_id: DiskId,
+}
+
+/// What a group finds on its disk when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupState {
+    /// The indexes present, half open. Empty (`start == end`) when there are none; then `end` is
+    /// one past the purged index, or 0 in a fresh group.
+    pub log: Range<u64>,
+    /// The last [`Write::Vote`].
+    pub vote: Option<Bytes>,
+    /// The last [`Write::Committed`] that reached the disk.
+    pub committed: Option<Bytes>,
+    /// The marker of the last [`Write::Purge`].
+    pub purged: Option<Bytes>,
+}
+
+/// One write to a group. All kinds go through one queue, so that none overtakes another: a vote
+/// that overtook an append would lose committed entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Adds `entries` at `first`, `first + 1` and so on. `first` is always one past the last entry
+    /// queued, or one past the purged index when there is none. Never empty. An entry has at most
+    /// [`crate::transport::MAX_FRAME_BYTES`] bytes.
+    Append {
+        /// The index of the first entry.
+        first: LogIndex,
+        /// The entries, each encoded and checksummed by the framework.
+        entries: Vec<Bytes>,
+    },
+    /// Removes the entry at `from` and every later one. Past the end it does nothing.
+    Truncate {
+        /// The first index to remove.
+        from: LogIndex,
+    },
+    /// Removes every entry up to and including `upto`, and keeps `marker`. May lie past the end:
+    /// then the log is empty and goes on at `upto + 1`. The marker is a logical deletion in queue
+    /// order; the space may be given back later. `upto` never goes back.
+    Purge {
+        /// The last index to remove.
+        upto: LogIndex,
+        /// Returned by [`GroupState::purged`].
+        marker: Bytes,
+    },
+    /// Replaces the vote.
+    Vote(Bytes),
+    /// Replaces the committed marker. Lazy: it rides along with the next write that is flushed and
+    /// never forces a flush. Its receipt may be used at once.
+    Committed(Bytes),
+}
+
+/// An ordered writer, a reader, and snapshots: where a node keeps what it promised.
+///
+/// One value serves many groups, so that their flushes coalesce. The framework encodes, checksums
+/// and caches; a plugin keeps bytes.
+///
+/// # Contract
+/// - `write` only queues: it neither blocks nor refuses. The byte budget is the framework's.
+/// - Writes to one group take effect in the order of the calls, whatever their kind.
+/// - A receipt is used exactly once, when its write *and everything queued before it in the group*
+///   would survive a power cut, and not before. Receipts of a group are used in order.
+/// - After any failed write of a group every later one fails too: the node stops.
+/// - `read` need not see entries that are not flushed; the framework keeps those itself.
+/// - A value must be safe to use from many threads.
+///
+/// # Conformance
+/// `quorate::storage_conformance!` runs the kit; each method names its cases.
+#[async_trait]
+pub trait Storage: Send + Sync + 'static {
+    /// Returns what this storage belongs to, or `None` when nothing was ever recorded.
+    ///
+    /// # Errors
+    /// A recorded identity that cannot be read is an error, never `None`: it is not guessed.
+    ///
+    /// # Conformance
+    /// `identity_is_absent_at_first`, `identity_survives_reopen`.
+    async fn identity(&self) -> Result<Option<Identity>, StorageError>;
+
+    /// Records what this storage belongs to, durably, before returning.
+    ///
+    /// # Errors
+    /// [`StorageError::IdentityTaken`] when another identity is recorded. The same one again is
+    /// fine.
+    ///
+    /// # Conformance
+    /// `identity_is_written_once`.
+    async fn set_identity_once(&self, identity: &Identity) -> Result<(), StorageError>;
+
+    /// Returns the state of `group`, empty when it was never written to.
+    ///
+    /// # Called by
+    /// the engine, once per group and start, before anything else of that group.
+    ///
+    /// # Conformance
+    /// `fresh_group_is_empty`, `groups_do_not_mix`, `reopen_shows_what_was_flushed`.
+    async fn open(&self, group: GroupId) -> Result<GroupState, StorageError>;
+
+    /// Queues `write` behind everything queued before it in `group`.
+    ///
+    /// # Contract
+    /// - `flushed` is used once the write would survive a power cut, and not before. Dropping it
+    ///   unused reports [`StorageError::ReceiptDropped`].
+    /// - The receipt of [`Write::Committed`] may be used at once.
+    ///
+    /// # Called by
+    /// the engine, one call at a time per group.
+    ///
+    /// # Conformance
+    /// `append_then_read`, `receipts_are_in_order`, `receipt_is_used_once`, `vote_survives_reopen`,
+    /// `truncate_removes_the_tail`, `truncate_past_the_end_does_nothing`,
+    /// `purge_removes_the_head_and_keeps_the_marker`, `purge_past_the_end_empties_the_log`,
+    /// `committed_is_replaced`.
+    fn write(&self, group: GroupId, write: Write, flushed: Flushed);
+
+    /// Reads the entries of `range` in order, from its start, until about `max_bytes` are read.
+    ///
+    /// # Contract
+    /// - At least one entry is returned when the first of the range is flushed, however large.
+    /// - Never a hole: what is returned begins at `range.start` and is consecutive. An index that
+    ///   is not there ends the answer.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] when an entry that should be there cannot be read whole.
+    ///
+    /// # Called by
+    /// the engine, from many tasks, for what its cache no longer has.
+    ///
+    /// # Conformance
+    /// `read_is_bounded_and_never_empty`, `read_stops_at_the_end`, `large_entries_come_back`.
+    async fn read(
+        &self,
+        group: GroupId,
+        range: Range<LogIndex>,
+        max_bytes: usize,
+    ) -> Result<Vec<Bytes>, StorageError>;
+
+    /// Begins a snapshot of `group`. Nothing of it is visible before its commit.
+    ///
+    /// # Conformance
+    /// `snapshot_is_invisible_before_commit`, `snapshot_replaces_the_older`,
+    /// `snapshot_never_replaces_a_newer`, `snapshot_survives_reopen`.
+    async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError>;
+
+    /// Opens the last committed snapshot of `group`, or `None`.
+    async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError>;
+
+    /// Watches whether there is room for more.
+    ///
+    /// At [`Health::Low`] the framework refuses new writes as *not applied*; what is queued must
+    /// still complete, from a reserve inside the plugin. The default is always [`Health::Ok`].
+    fn health(&self) -> Watcher<Health> {
+        Watcher::fixed(Health::Ok)
+    }
+
+    /// Completes what is queued and releases the storage, so that it can be opened again.
+    ///
+    /// # Called by
+    /// the node, last of all, when it shuts down.
+    async fn close(&self) {}
+}
+
+#[async_trait]
+impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
+    async fn identity(&self) -> Result<Option<Identity>, StorageError> {
+        (**self).identity().await
+    }
+    async fn set_identity_once(&self, identity: &Identity) -> Result<(), StorageError> {
+        (**self).set_identity_once(identity).await
+    }
+    async fn open(&self, group: GroupId) -> Result<GroupState, StorageError> {
+        (**self).open(group).await
+    }
+    fn write(&self, group: GroupId, write: Write, flushed: Flushed) {
+        (**self).write(group, write, flushed);
+    }
+    async fn read(
+        &self,
+        group: GroupId,
+        range: Range<LogIndex>,
+        max_bytes: usize,
+    ) -> Result<Vec<Bytes>, StorageError> {
+        (**self).read(group, range, max_bytes).await
+    }
+    async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError> {
+        (**self).snapshot_writer(group).await
+    }
+    async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError> {
+        (**self).snapshot(group).await
+    }
+    fn health(&self) -> Watcher<Health> {
+        (**self).health()
+    }
+    async fn close(&self) {
+        (**self).close().await;
+    }
+}

@@ -1,0 +1,49 @@
+//! Snapshots as byte streams with an atomic commit.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::StorageError;
+use crate::types::LogId;
+
+/// Writes one snapshot. Dropping it without [`SnapshotWriter::commit`] removes what was written.
+#[async_trait]
+pub trait SnapshotWriter: Send + Sync {
+    /// Adds `chunk` at the end.
+    async fn write(&mut self, chunk: Bytes) -> Result<(), StorageError>;
+
+    /// Makes the snapshot the group's current one, durably and atomically, before returning.
+    ///
+    /// # Contract
+    /// - After a crash the current snapshot is the old one or this one, whole.
+    /// - A snapshot whose `covers` is smaller than the current one's never replaces it: then the
+    ///   commit succeeds and changes nothing. One that covers the same replaces it.
+    ///
+    /// # Called by
+    /// the engine, when every byte has been written and checked.
+    async fn commit(self: Box<Self>, covers: LogId) -> Result<(), StorageError>;
+}
+
+/// Reads one snapshot. It stays readable until dropped, even when a newer one is committed.
+#[async_trait]
+pub trait SnapshotReader: Send + Sync {
+    /// The next bytes, `None` at the end. Never empty. The plugin picks the size: 64 KiB to 1 MiB
+    /// is sensible.
+    async fn next(&mut self) -> Result<Option<Bytes>, StorageError>;
+}
+
+/// A committed snapshot.
+pub struct StoredSnapshot {
+    /// The last log id the snapshot covers, as given to its commit.
+    pub covers: LogId,
+    /// How many bytes it has.
+    pub len: u64,
+    /// Its bytes.
+    pub reader: Box<dyn SnapshotReader>,
+}
+
+impl std::fmt::Debug for StoredSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoredSnapshot {{ covers: {}, len: {} }}", self.covers, self.len)
+    }
+}
