@@ -5,6 +5,7 @@
 
 mod flushed;
 mod health;
+mod memory;
 mod snapshot;
 
 use std::ops::Range;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 
 pub use self::flushed::{Flushed, Receipt};
 pub use self::health::Health;
+pub use self::memory::{MemoryStorage, StorageOperation, StoredBytes};
 pub use self::snapshot::{SnapshotReader, SnapshotWriter, StoredSnapshot};
 use crate::error::StorageError;
 use crate::types::{ClusterId, DiskId, GroupId, LogIndex, NodeId};

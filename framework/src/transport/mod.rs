@@ -6,11 +6,13 @@
 
 mod duplex;
 mod lane;
+mod memory;
 
 use async_trait::async_trait;
 
 pub use self::duplex::{Duplex, FrameSink, FrameStream};
 pub use self::lane::Lane;
+pub use self::memory::{Death, Links, MemoryNetwork, MemoryTransport};
 use crate::error::TransportError;
 use crate::types::{Member, PeerId};
 
