@@ -11,10 +11,26 @@
 )]
 
 pub mod client;
+mod engine;
 pub mod error;
+mod format;
+mod host;
+mod log_clock;
 pub mod node;
 pub mod state_machine;
 pub mod storage;
 pub mod transport;
 pub mod types;
 pub mod watch;
+
+pub use node::{Cluster, Node};
+
+#[doc(hidden)]
+pub mod runtime {
+    //! For the simulator: what a runtime of its own has to implement.
+    pub use crate::engine::runtime::*;
+}
+
+/// Runs the consensus library's own store suite over a storage.
+#[cfg(feature = "testing")]
+pub use engine::suite::run as engine_suite;
