@@ -148,6 +148,7 @@ where
 ///
 /// # Panics
 /// When a case fails.
+#[allow(unreachable_pub, reason = "public with the feature `testing`")]
 pub fn run<G, S, F, Fut>(open: F)
 where
     F: Fn() -> Fut + Send + Sync + Clone,
