@@ -1,7 +1,7 @@
 //! One Raft group: the library's instance, and the few things the node asks of it.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +16,8 @@ use super::network::Factory;
 use super::receive::{ReceiveError, check_sender};
 use super::runtime::{Runtime, WatchReceiver as _};
 use super::types::{
-    Callback, Entry, Proposal, TypeConfig, from_log_id, from_raw_membership, to_log_id, to_membership,
+    Callback, Entry, Proposal, StoredMembership, TypeConfig, from_log_id, from_raw_membership, to_log_id,
+    to_membership,
 };
 use super::wire;
 use crate::error::{StartError, StorageError};
@@ -92,6 +93,8 @@ pub(crate) struct Group<RT: Runtime> {
     applier: Arc<Applier>,
     clock: Arc<LogClock>,
     view: Watched<View>,
+    /// The membership last seen, in both forms: it changes seldom, the rest with every commit.
+    membership: Mutex<(Arc<StoredMembership>, Arc<Membership>)>,
 }
 
 struct Parts {
@@ -180,8 +183,15 @@ impl<RT: Runtime> Group<RT> {
             storage,
             max_unflushed: config.limits.queue_bytes,
         };
-        let this =
-            Arc::new(Self { options: parts, raft, log, applier, clock, view: Watched::new(View::default()) });
+        let this = Arc::new(Self {
+            options: parts,
+            raft,
+            log,
+            applier,
+            clock,
+            view: Watched::new(View::default()),
+            membership: Mutex::default(),
+        });
         this.refresh();
         host.tasks.spawn::<RT>(this.clone().follow_metrics());
         host.tasks.spawn::<RT>(this.clone().snapshot_when_due());
@@ -332,12 +342,10 @@ impl<RT: Runtime> Group<RT> {
 
     fn refresh(&self) {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        let membership = to_membership(metrics.membership_config.membership());
+        let membership = self.membership(&metrics.membership_config);
         let fatal = metrics.running_state.err().map(|fatal| fatal.to_string());
         let stopped = fatal.map(|fatal| self.applier.failure.get().unwrap_or(fatal));
         self.view.update(|view| {
-            let membership =
-                if *view.membership == membership { view.membership.clone() } else { Arc::new(membership) };
             *view = View {
                 role: match metrics.state {
                     ServerState::Leader => Role::Leader,
@@ -356,6 +364,14 @@ impl<RT: Runtime> Group<RT> {
                 stopped,
             };
         });
+    }
+
+    fn membership(&self, current: &Arc<StoredMembership>) -> Arc<Membership> {
+        let mut known = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&known.0, current) {
+            *known = (current.clone(), Arc::new(to_membership(current.membership())));
+        }
+        known.1.clone()
     }
 
     async fn follow_metrics(self: Arc<Self>) {
