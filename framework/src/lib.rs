@@ -19,6 +19,8 @@ mod log_clock;
 pub mod node;
 pub mod state_machine;
 pub mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod transport;
 pub mod types;
 pub mod watch;
@@ -30,7 +32,3 @@ pub mod runtime {
     //! For the simulator: what a runtime of its own has to implement.
     pub use crate::engine::runtime::*;
 }
-
-/// Runs the consensus library's own store suite over a storage.
-#[cfg(feature = "testing")]
-pub use engine::suite::run as engine_suite;

@@ -148,7 +148,7 @@ where
 ///
 /// # Panics
 /// When a case fails.
-#[allow(unreachable_pub, reason = "public with the feature `testing`")]
+#[allow(unreachable_pub, reason = "public in `testing`")]
 pub fn run<G, S, F, Fut>(open: F)
 where
     F: Fn() -> Fut + Send + Sync + Clone,

@@ -227,6 +227,14 @@ impl Storage for MemoryStorage {
     /// Flushes what is held back. The handle stays usable: it is the disk, not the process.
     async fn close(&self) {
         self.shared.flush(usize::MAX);
-        self.shared.lock().groups.values_mut().for_each(group::Group::flush_committed);
+        let (flushed, receipt) = Flushed::pair();
+        {
+            let mut disk = self.shared.lock();
+            disk.groups.values_mut().for_each(group::Group::flush_committed);
+            disk.answers.push_back((flushed, Ok(())));
+        }
+        self.shared.answer();
+        // Another thread may be using the receipts: this one is used after all of them.
+        let _ = receipt.await;
     }
 }
