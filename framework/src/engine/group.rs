@@ -285,6 +285,17 @@ impl<RT: Runtime> Group<RT> {
         }
     }
 
+    /// The voter that would lose least by leading: the one whose log is furthest, as far as this
+    /// leader knows. `None` when this node does not lead, or is alone.
+    pub(crate) fn successor(&self) -> Option<NodeId> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let voters: std::collections::BTreeSet<u64> =
+            metrics.membership_config.membership().voter_ids().collect();
+        let candidates =
+            metrics.replication?.into_iter().filter(|(node, _)| *node != metrics.id && voters.contains(node));
+        candidates.max_by_key(|(_, matched)| *matched).map(|(node, _)| NodeId(node))
+    }
+
     /// Asks `to` to take over.
     pub(crate) async fn transfer_leader(&self, to: NodeId) {
         drop(self.raft.trigger().transfer_leader(to.0).await);

@@ -121,7 +121,7 @@ enum Answer {
 
 impl<RT: Runtime> Host<RT> {
     async fn ask(self: &Arc<Self>, node: NodeId) -> Answer {
-        let deadline = now::<RT>() + self.parts.connect_timeout * 2;
+        let deadline = now::<RT>() + self.parts.connect_timeout;
         let link = self.link(node, Lane::Control);
         match link.call(frame::NODE, Call::Census, Bytes::new(), deadline).await {
             Ok(reply) if reply.status == Status::Done => match Census::decode(reply.body) {

@@ -33,12 +33,10 @@ impl<RT: Runtime> Core<RT> {
     async fn hand_on_leadership(&self) {
         let Some(running) = self.running.get() else { return };
         let mut view = running.group.view();
-        let now_leading = view.get();
-        if now_leading.role != Role::Leader {
+        if view.get().role != Role::Leader {
             return;
         }
-        let voters = now_leading.membership.voters.iter().flatten().copied();
-        let Some(to) = voters.filter(|node| *node != self.node_id()).min() else { return };
+        let Some(to) = running.group.successor() else { return };
         running.group.transfer_leader(to).await;
         let patience = Duration::from_millis(self.config.election.timeout_max_ms);
         let handed = view.until(|view| view.role != Role::Leader && view.leader.is_some());
