@@ -113,8 +113,7 @@ fn refusal_code(found: u64) -> Option<u64> {
     (found == u64::from(code::REFUSED)).then_some(found)
 }
 
-/// Whether the connection ended without a word from the peer, so that others to the same peer are
-/// as dead as it is.
+/// Whether the connection ended without a word from the peer.
 pub(crate) fn is_loss(error: &ConnectionError) -> bool {
     match error {
         ConnectionError::TimedOut

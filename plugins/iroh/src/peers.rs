@@ -101,11 +101,12 @@ impl Peers {
     }
 
     /// Makes ready for a dial at `hint`: gives up what is known to be stale. An unanswered dial
-    /// may be held against open connections once in `suspect_every`.
+    /// may be held against open connections once in `suspect_every`: two nodes that are merely slow
+    /// could else go on closing each other's.
     pub(crate) fn prepare(&self, peer: EndpointId, hint: &Hint, suspect_every: Duration) -> Ground {
         let mut peers = self.lock();
         let peer = peers.entry(peer).or_default();
-        if peer.is_stale(hint) {
+        if peer.has_moved(hint) {
             peer.give_up();
         }
         peer.drop_closed();
@@ -210,11 +211,12 @@ impl Peer {
         self.connections().any(is_open)
     }
 
-    /// Whether the peer is known to have moved, or to have gone without a word.
-    fn is_stale(&self, hint: &Hint) -> bool {
-        self.dialled.iter().flatten().any(|dialled| match dialled.connection.close_reason() {
-            None => dialled.hint != *hint,
-            Some(reason) => is_loss(&reason),
+    /// Whether the peer is known to have moved to `hint`. One that closed its connections itself
+    /// left none behind, and one that was lost at the same place is dialled there all the same.
+    fn has_moved(&self, hint: &Hint) -> bool {
+        self.dialled.iter().flatten().any(|dialled| {
+            let may_linger = dialled.connection.close_reason().is_none_or(|reason| is_loss(&reason));
+            dialled.hint != *hint && may_linger
         })
     }
 

@@ -16,8 +16,8 @@ pub struct Timeouts {
     /// For a handshake with a peer that is dialled. 1 s.
     pub dial: Duration,
     /// For a handshake with a peer to which older connections are open: not answered within this
-    /// time, it shows that they are stale. They are closed, and the peer is dialled anew. At most
-    /// `dial`. 250 ms.
+    /// time, it shows that they are stale. They are closed, and the peer is dialled anew. Longer
+    /// than a round trip, at most `dial`. 250 ms.
     pub suspect: Duration,
     /// After which silence a connection is lost, at most 15 s. 2.5 s.
     pub idle: Duration,
