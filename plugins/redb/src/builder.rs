@@ -131,7 +131,7 @@ impl Builder {
         let files = self.hooks.files.clone();
         let mut space =
             Space::open(files, &self.dir, self.low_water_bytes, self.ballast_bytes, health.clone());
-        space.check(&db);
+        space.check(&db, !purged.is_empty())?;
         Ok(self.start(lock, identity, db, snapshots, purged, health, space))
     }
 

@@ -9,7 +9,7 @@ use redb::{
     WriteTransaction,
 };
 
-use crate::backend::{Observed, PAGE, Preallocated};
+use crate::backend::{PAGE, Preallocated, Shared};
 use crate::error::{at, damaged, guarded};
 use crate::hooks::{Files, Open, OpenBackend};
 
@@ -55,7 +55,7 @@ pub(crate) struct Tables {
 pub(crate) struct Db {
     slot: RwLock<Option<Database>>,
     settings: Settings,
-    observed: Arc<Observed>,
+    shared: Arc<Shared>,
 }
 
 impl Db {
@@ -63,9 +63,9 @@ impl Db {
     /// in its middle leaves a file that nothing opens.
     pub(crate) fn create(files: &dyn Files, dir: &Path, settings: &Settings) -> Result<(), StorageError> {
         let temp = Settings { path: dir.join(TEMP), deep_check: false, step: 0, ..settings.clone() };
-        let observed = Arc::new(Observed::default());
+        let shared = Arc::new(Shared::default());
         guarded(|| {
-            let database = open(&temp, Open::New, observed)?;
+            let database = open(&temp, Open::New, shared)?;
             let txn = database.begin_write().map_err(at("create log.redb"))?;
             txn.open_table(LOG).map_err(at("create log.redb"))?;
             txn.open_table(META).map_err(at("create log.redb"))?;
@@ -78,17 +78,27 @@ impl Db {
 
     /// Opens the file, which is there.
     pub(crate) fn open(settings: Settings) -> Result<Self, StorageError> {
-        let observed = Arc::new(Observed::default());
-        let database = guarded(|| open(&settings, Open::Existing, observed.clone()))?;
-        let db = Self { slot: RwLock::new(Some(database)), settings, observed };
+        let shared = Arc::new(Shared::default());
+        let database = guarded(|| open(&settings, Open::Existing, shared.clone()))?;
+        let db = Self { slot: RwLock::new(Some(database)), settings, shared };
         // A file without the tables is some other program's.
         db.read(|_| Ok(()))?;
         Ok(db)
     }
 
-    /// What the backend saw.
-    pub(crate) fn observed(&self) -> &Observed {
-        &self.observed
+    /// Whether to take no space ahead of need.
+    pub(crate) fn set_thrifty(&self, thrifty: bool) {
+        self.shared.set_thrifty(thrifty);
+    }
+
+    /// Forgets how operations of the backend failed.
+    pub(crate) fn forget_failures(&self) {
+        self.shared.forget();
+    }
+
+    /// Whether nothing failed since but a write for which there was no space.
+    pub(crate) fn only_space_failed(&self) -> bool {
+        self.shared.only_space_failed()
     }
 
     /// Reads the tables as the last commit left them.
@@ -117,11 +127,28 @@ impl Db {
     /// Closes and opens the file again: after an error redb does nothing more before that.
     pub(crate) fn reopen(&self) -> Result<(), StorageError> {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        self.open_into(&mut slot)
+    }
+
+    /// Moves what the file holds to its front and gives the rest back to the file system. Readers
+    /// and the writer wait, up to seconds for a large file: for a disk that is nearly full alone.
+    pub(crate) fn compact(&self) -> Result<(), StorageError> {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        let database = slot.as_mut().ok_or(StorageError::Closed)?;
+        self.shared.forget();
+        match guarded(|| database.compact().map_err(at("compact log.redb"))) {
+            // It got as far as there was room for its own copies.
+            Err(_) if self.shared.only_space_failed() => self.open_into(&mut slot),
+            result => result.map(drop),
+        }
+    }
+
+    fn open_into(&self, slot: &mut Option<Database>) -> Result<(), StorageError> {
         release(slot.take());
-        self.observed.reset();
+        self.shared.forget();
         // A check of the whole file is for the start; this is in the middle of a write.
         let settings = Settings { deep_check: false, ..self.settings.clone() };
-        *slot = Some(guarded(|| open(&settings, Open::Existing, self.observed.clone()))?);
+        *slot = Some(guarded(|| open(&settings, Open::Existing, self.shared.clone()))?);
         Ok(())
     }
 
@@ -130,14 +157,17 @@ impl Db {
         release(self.slot.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Bytes inside the file that take space and hold nothing, so that they can be written without
-    /// taking more. Walks the tree: not for the path of a write.
-    pub(crate) fn spare(&self) -> Result<u64, StorageError> {
+    /// Bytes inside the file that take space and hold nothing. redb uses them again, but does not
+    /// prefer them to such as take no space yet. Walks the tree: not for the path of a write.
+    pub(crate) fn spare(&self, files: &dyn Files) -> Result<u64, StorageError> {
+        let path = &self.settings.path;
+        let taken =
+            files.allocated(path).map_err(|error| StorageError::io("measure", path.clone(), error))?;
         self.with(|database| {
             let txn = database.begin_write().map_err(at("measure log.redb"))?;
             let used = txn.stats().map_err(at("measure log.redb"))?.allocated_pages() * PAGE;
             txn.abort().map_err(at("measure log.redb"))?;
-            Ok(self.observed.backed().saturating_sub(used))
+            Ok(taken.saturating_sub(used))
         })
     }
 }
@@ -152,10 +182,10 @@ fn release(database: Option<Database>) {
     }
 }
 
-fn open(settings: &Settings, how: Open, observed: Arc<Observed>) -> Result<Database, StorageError> {
+fn open(settings: &Settings, how: Open, shared: Arc<Shared>) -> Result<Database, StorageError> {
     let io = |error| StorageError::io("open", settings.path.clone(), error);
     let backend = (settings.backend)(&settings.path, how).map_err(io)?;
-    let backend = Preallocated::new(backend, settings.step, observed).map_err(io)?;
+    let backend = Preallocated::new(backend, settings.step, shared).map_err(io)?;
     // redb would start afresh in an empty file.
     if how == Open::Existing && backend.len().map_err(io)? == 0 {
         return Err(damaged("it is empty"));

@@ -46,11 +46,11 @@ pub(crate) fn entries(
     for row in rows {
         let (key, value) = row.map_err(at(READING))?;
         let first = key.value().1;
-        if first > next {
-            return Err(missing(group, next, first));
-        }
         if next >= range.end {
             break;
+        }
+        if first > next {
+            return Err(missing(group, next, first));
         }
         let row = parse(group, first, value.value())?;
         let end = first + row.count() as u64;

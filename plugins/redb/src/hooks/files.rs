@@ -33,6 +33,9 @@ pub trait Files: Send + Sync + 'static {
     /// Makes `path` a file that takes `bytes` of the space there is.
     fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()>;
 
+    /// How many bytes of space a file takes, which may be fewer than it has.
+    fn allocated(&self, path: &Path) -> io::Result<u64>;
+
     /// How many bytes the file system under `dir` has left for us.
     fn available(&self, dir: &Path) -> io::Result<u64>;
 }

@@ -67,6 +67,19 @@ impl Files for StdFiles {
     }
 
     #[cfg(unix)]
+    fn allocated(&self, path: &Path) -> io::Result<u64> {
+        use std::os::unix::fs::MetadataExt;
+
+        // `st_blocks` counts in 512 bytes, whatever the file system's own blocks are.
+        Ok(fs::metadata(path)?.blocks() * 512)
+    }
+
+    #[cfg(not(unix))]
+    fn allocated(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+
+    #[cfg(unix)]
     fn available(&self, dir: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))

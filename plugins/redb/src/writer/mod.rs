@@ -98,6 +98,12 @@ enum Step {
     End,
 }
 
+enum Waited {
+    Job(Job),
+    Closed,
+    Timer,
+}
+
 impl Writer {
     /// A writer that has not begun.
     pub(crate) fn new(mut parts: Parts) -> Self {
@@ -136,32 +142,48 @@ impl Writer {
     async fn next(&mut self) -> Step {
         let mut jobs = Vec::new();
         let mut bytes = 0;
-        while bytes < self.parts.batch_bytes {
-            match self.parts.queue.try_recv() {
-                Ok(job) => {
+        loop {
+            while bytes < self.parts.batch_bytes {
+                match self.parts.queue.try_recv() {
+                    Ok(job) => {
+                        bytes += job.bytes();
+                        jobs.push(job);
+                    }
+                    Err(TryRecvError::Closed) if jobs.is_empty() => return Step::End,
+                    Err(_) => break,
+                }
+            }
+            if !jobs.is_empty() {
+                return Step::Write(jobs);
+            }
+            if self.sweep.pending() && !self.broken {
+                return Step::Idle;
+            }
+            // What was queued with the first shares its transaction: around again.
+            match self.wait().await {
+                Waited::Job(job) => {
                     bytes += job.bytes();
                     jobs.push(job);
                 }
-                Err(TryRecvError::Closed) if jobs.is_empty() => return Step::End,
-                Err(_) => break,
+                Waited::Closed => return Step::End,
+                Waited::Timer => return Step::Idle,
             }
         }
-        if !jobs.is_empty() {
-            return Step::Write(jobs);
-        }
-        if self.sweep.pending() && !self.broken {
-            return Step::Idle;
-        }
+    }
+
+    /// Waits for a write, and while space is short for the time to look again.
+    async fn wait(&mut self) -> Waited {
+        let next = self.parts.queue.next();
         if !self.parts.space.short() {
-            return self.parts.queue.next().await.map_or(Step::End, |job| Step::Write(vec![job]));
+            return next.await.map_or(Waited::Closed, Waited::Job);
         }
         let timer = self.timer.get_or_insert_with(|| (self.parts.sleep)(LOOK_AGAIN));
-        let step = match select(self.parts.queue.next(), timer).await {
-            Either::Left((job, _)) => return job.map_or(Step::End, |job| Step::Write(vec![job])),
-            Either::Right(_) => Step::Idle,
-        };
+        match select(next, timer).await {
+            Either::Left((job, _)) => return job.map_or(Waited::Closed, Waited::Job),
+            Either::Right(_) => {}
+        }
         self.timer = None;
-        step
+        Waited::Timer
     }
 
     fn pause(&self) -> OptionFuture<BoxFuture<'static, ()>> {
@@ -191,6 +213,9 @@ impl Writer {
         for job in jobs {
             job.flushed.durable();
         }
+        if self.parts.space.due() {
+            self.look();
+        }
     }
 
     /// Removes some purged rows, and looks at the disk again when it is nearly full.
@@ -202,7 +227,14 @@ impl Writer {
             }
         }
         if self.parts.space.short() {
-            self.parts.space.check(&self.parts.db);
+            self.look();
+        }
+    }
+
+    /// Looks how much room there is. Nobody waits for a receipt meanwhile: it may take a while.
+    fn look(&mut self) {
+        if let Err(error) = self.parts.space.check(&self.parts.db, self.sweep.pending()) {
+            self.fail(Vec::new(), &error);
         }
     }
 
@@ -221,7 +253,7 @@ impl Writer {
         let outcome = match self.attempt(jobs, sweep, false) {
             Ok(outcome) => outcome,
             Err(error) => {
-                if !self.parts.db.observed().only_space_failed() || !self.parts.space.give_back() {
+                if !self.parts.db.only_space_failed() || !self.parts.space.give_back() {
                     return Err(error);
                 }
                 self.extents.clear();
@@ -236,14 +268,11 @@ impl Writer {
         }
         self.sweep.add(outcome.purges);
         self.parts.space.written(outcome.bytes, outcome.swept.is_some());
-        if self.parts.space.due() {
-            self.parts.space.check(&self.parts.db);
-        }
         Ok(())
     }
 
     fn attempt(&mut self, jobs: &[Job], sweep: bool, replay: bool) -> Result<Outcome, StorageError> {
-        self.parts.db.observed().reset();
+        self.parts.db.forget_failures();
         let batch = Batch {
             jobs,
             committed: &self.committed,

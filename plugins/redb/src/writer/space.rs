@@ -1,12 +1,13 @@
 //! The room on the disk, and the reserve.
 //!
-//! Room is what the file system has left and what redb's file has taken and does not use. Below a
-//! mark the node is told before the disk is full. The ballast is space that nobody uses: a full
-//! disk would otherwise refuse even a purge, which writes before it frees.
+//! Below a mark the node is told before the disk is full. The ballast is space that nobody uses: a
+//! full disk would otherwise refuse even a purge, which writes before it frees. redb keeps the
+//! pages that a purge frees; while space is short the file is compacted after it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use quorate::error::StorageError;
 use quorate::storage::Health;
 use quorate::watch::Watched;
 
@@ -31,8 +32,7 @@ pub(crate) struct Space {
     /// Bytes and transactions written since the last look.
     bytes: u64,
     transactions: u32,
-    /// What redb's file has to spare, measured while room is short.
-    spare: u64,
+    /// Whether what redb's file has to spare may have changed much since it was measured.
     spare_is_stale: bool,
     since_spare: u64,
 }
@@ -55,7 +55,6 @@ impl Space {
             health,
             bytes: 0,
             transactions: 0,
-            spare: 0,
             spare_is_stale: true,
             since_spare: 0,
         };
@@ -86,9 +85,25 @@ impl Space {
         self.short() || self.transactions >= LOOK_EVERY || self.bytes >= self.low_water / 16
     }
 
-    /// Looks how much room there is, and says so.
-    pub(crate) fn check(&mut self, db: &Db) {
+    /// Looks how much room there is, and says so. When there is little and redb's file has some to
+    /// spare, it is compacted, unless rows are being removed from it: then that is to come.
+    pub(crate) fn check(&mut self, db: &Db, removing: bool) -> Result<(), StorageError> {
         (self.bytes, self.transactions) = (0, 0);
+        self.look();
+        if self.short() && self.spare_is_stale && !removing {
+            (self.spare_is_stale, self.since_spare) = (false, 0);
+            let spare = db.spare(self.files.as_ref())?;
+            if spare >= (self.low_water / 4).max(1) {
+                tracing::info!(spare, "the disk is nearly full; log.redb gives back what it does not use");
+                db.compact()?;
+                self.look();
+            }
+        }
+        db.set_thrifty(self.short());
+        Ok(())
+    }
+
+    fn look(&mut self) {
         let available = match self.files.available(&self.dir) {
             Ok(available) => available,
             Err(error) => {
@@ -96,24 +111,22 @@ impl Space {
                 return;
             }
         };
-        if !self.ballast && self.ballast_bytes > 0 && available >= self.low_water + self.ballast_bytes {
-            self.restore();
-        }
-        let mut room = available;
-        if available < self.low_water {
-            if self.spare_is_stale {
-                self.spare = db.spare().unwrap_or(0);
-                (self.spare_is_stale, self.since_spare) = (false, 0);
-            }
-            room = room.saturating_add(self.spare.saturating_sub(self.since_spare));
-        }
         // Some more to come back than to go away, or the state flaps.
         let enough = if self.short() { self.low_water + self.low_water / 4 } else { self.low_water };
-        self.set(match room >= enough {
-            true => Health::Ok,
-            false if self.ballast || self.ballast_bytes == 0 => Health::Low,
-            false => Health::Full,
-        });
+        let wants = self.ballast_bytes > 0 && !self.ballast;
+        if wants && available >= enough + self.ballast_bytes {
+            self.restore();
+        }
+        let reserve = self.ballast || self.ballast_bytes == 0;
+        // Without a reserve the next time would be the last.
+        let health = if !reserve {
+            Health::Full
+        } else if available < enough {
+            Health::Low
+        } else {
+            Health::Ok
+        };
+        self.set(health);
     }
 
     /// Gives the reserve back; `false` when there is none.
