@@ -4,12 +4,14 @@
 //! numbers, the encoding of commands by id, and the erased form that the engine drives.
 
 mod context;
+mod postcard_snapshot;
 mod rng;
 mod wire;
 
 use std::io::{Read, Write};
 
 pub use self::context::{ApplyContext, QueryContext};
+pub use self::postcard_snapshot::{read_postcard, write_postcard};
 pub use self::rng::LogRng;
 pub use self::wire::{ArgumentReader, ArgumentWriter, DecodeError, EncodeError, Wire};
 use crate::types::LogTime;
