@@ -3,6 +3,8 @@
 //! Works on any node, leader or not. The derive generates a client with a method per command and
 //! query over this one.
 
+pub(crate) mod typed;
+
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
