@@ -17,6 +17,7 @@ mod format;
 mod host;
 mod log_clock;
 pub mod node;
+pub mod prelude;
 pub mod state_machine;
 pub mod storage;
 #[cfg(feature = "testing")]
@@ -25,7 +26,15 @@ pub mod transport;
 pub mod types;
 pub mod watch;
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
 pub use node::{Cluster, Node};
+#[cfg(feature = "derive")]
+pub use quorate_macros::RaftStateMachine;
+/// The serde that [`prelude`] re-exports, for `#[serde(crate = "quorate::serde")]`.
+pub use serde;
 
 #[doc(hidden)]
 pub mod runtime {

@@ -3,7 +3,10 @@
 //! Works on any node, leader or not. The derive generates a client with a method per command and
 //! query over this one.
 
+pub(crate) mod typed;
+
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,15 +82,23 @@ impl<M: StateMachine> Client<M> {
     ///
     /// # Errors
     /// [`WriteError`] tells *not applied* from *outcome unknown*.
-    pub async fn write(&self, command: &M::Command) -> Result<Applied<M::Response>, WriteError> {
+    pub fn write<'a>(
+        &'a self,
+        command: &M::Command,
+    ) -> impl Future<Output = Result<Applied<M::Response>, WriteError>> + Send + use<'a, M> {
+        // Encoded before the first await, so that the future is `Send` though a command need not be
+        // `Sync`.
         let mut bytes = Vec::new();
-        if let Err(error) = command.encode(&mut bytes) {
-            return Err(NotApplied::Encode { detail: error.to_string() }.into());
-        }
-        let (position, response) = self.node.write(Bytes::from(bytes), self.options).await?;
-        match M::Response::decode(&response) {
-            Ok(response) => Ok(Applied { position, response }),
-            Err(source) => Err(WriteError::Response { position, source }),
+        let encoded = command.encode(&mut bytes);
+        async move {
+            if let Err(error) = encoded {
+                return Err(NotApplied::Encode { detail: error.to_string() }.into());
+            }
+            let (position, response) = self.node.write(Bytes::from(bytes), self.options).await?;
+            match M::Response::decode(&response) {
+                Ok(response) => Ok(Applied { position, response }),
+                Err(source) => Err(WriteError::Response { position, source }),
+            }
         }
     }
 
@@ -95,13 +106,19 @@ impl<M: StateMachine> Client<M> {
     ///
     /// # Errors
     /// [`ReadError`] says why it was not served.
-    pub async fn read(&self, query: &M::Query) -> Result<M::Answer, ReadError> {
+    pub fn read<'a>(
+        &'a self,
+        query: &M::Query,
+    ) -> impl Future<Output = Result<M::Answer, ReadError>> + Send + use<'a, M> {
         let mut bytes = Vec::new();
-        if let Err(error) = query.encode(&mut bytes) {
-            return Err(ReadError::Encode { detail: error.to_string() });
+        let encoded = query.encode(&mut bytes);
+        async move {
+            if let Err(error) = encoded {
+                return Err(ReadError::Encode { detail: error.to_string() });
+            }
+            let answer = self.node.read(Bytes::from(bytes), self.consistency, self.options).await?;
+            M::Answer::decode(&answer).map_err(ReadError::Answer)
         }
-        let answer = self.node.read(Bytes::from(bytes), self.consistency, self.options).await?;
-        M::Answer::decode(&answer).map_err(ReadError::Answer)
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod context;
 pub(crate) mod erased;
+mod postcard_snapshot;
 mod rng;
 mod wire;
 
 use std::io::{Read, Write};
 
 pub use self::context::{ApplyContext, QueryContext};
+pub use self::postcard_snapshot::{read_postcard, write_postcard};
 pub use self::rng::LogRng;
 pub use self::wire::{ArgumentReader, ArgumentWriter, DecodeError, EncodeError, Wire};
 use crate::types::LogTime;

@@ -72,6 +72,14 @@ pub enum DecodeError {
         /// How many.
         left: usize,
     },
+    /// A value of the right type, but of another item than the one that was asked.
+    #[error("it is of `{found}`, not of `{expected}`")]
+    OtherItem {
+        /// The item whose value was due.
+        expected: &'static str,
+        /// The item whose value came.
+        found: &'static str,
+    },
     /// Reported by a peer, in its words.
     #[error("{detail}")]
     Remote {

@@ -1,0 +1,28 @@
+//! What is generated when the list has mistakes: everything that other code may name, without the
+//! bodies, so that one mistake is one error and not a hundred.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::expand::{client, enums, machine, wire};
+use crate::model::{Kind, Machine};
+
+/// The types, the impls and the client of what was right in the list.
+pub(crate) fn items(machine: &Machine) -> TokenStream {
+    // Nobody ever runs it: the mistake is an error.
+    let body = quote!({ ::core::unimplemented!() });
+    let mut tokens = TokenStream::new();
+    for generated in &enums::all(machine) {
+        tokens.extend(generated.definition());
+        let (encode, decode) = (wire::encode_signature(machine), wire::decode_signature(machine));
+        let label = wire::label(generated);
+        tokens.extend(wire::around(machine, generated, &quote!(#encode #body #decode #body #label)));
+    }
+    let apply = machine::signature(machine, Kind::Command, false);
+    let query = machine::signature(machine, Kind::Query, false);
+    let [snapshot, write, restore] = machine::snapshot_signatures(machine);
+    let methods = quote!(#apply #body #query #body #snapshot #body #write #body #restore #body);
+    tokens.extend(machine::around(machine, &methods));
+    tokens.extend(client::client(machine));
+    tokens
+}

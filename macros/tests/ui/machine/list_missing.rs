@@ -1,0 +1,6 @@
+use quorate::prelude::*;
+
+#[derive(Clone, Serialize, Deserialize, RaftStateMachine)]
+struct Bank;
+
+fn main() {}

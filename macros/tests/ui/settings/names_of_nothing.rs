@@ -1,0 +1,16 @@
+use quorate::prelude::*;
+
+#[derive(Clone, Serialize, Deserialize, RaftStateMachine)]
+#[raft(
+    names(event = Event, client = A, client = B),
+    command(1, open(owner: String) -> u64),
+)]
+struct Bank;
+
+impl Bank {
+    fn open(&mut self, _owner: String) -> u64 {
+        0
+    }
+}
+
+fn main() {}

@@ -1,0 +1,18 @@
+use quorate::prelude::*;
+
+#[derive(Clone, Serialize, Deserialize, RaftStateMachine)]
+#[raft(
+    version = "2",
+    name = bank,
+    crate = "not a path",
+    command(1, open(owner: String) -> u64),
+)]
+struct Bank;
+
+impl Bank {
+    fn open(&mut self, _owner: String) -> u64 {
+        0
+    }
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use quorate::prelude::*;
+
+#[derive(Clone, Serialize, Deserialize, RaftStateMachine)]
+#[raft(snapshot(capture = Self::view), command(1, open(owner: String) -> u64))]
+struct Bank;
+
+impl Bank {
+    fn open(&mut self, _owner: String) -> u64 {
+        0
+    }
+
+    fn view(&self) -> u64 {
+        0
+    }
+}
+
+fn main() {}

@@ -1,0 +1,13 @@
+use quorate::prelude::*;
+
+#[derive(Clone, Serialize, RaftStateMachine)]
+#[raft(command(1, open(owner: String) -> u64))]
+struct Bank;
+
+impl Bank {
+    fn open(&mut self, _owner: String) -> u64 {
+        0
+    }
+}
+
+fn main() {}
