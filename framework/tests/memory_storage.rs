@@ -1,6 +1,8 @@
 //! The storage in memory passes the kit: as it is, and with flushes that come late, from a thread of
 //! their own, as those of a real disk do.
 
+#![allow(clippy::disallowed_methods, reason = "tests run on tokio and real threads")]
+
 use quorate::error::StorageError;
 use quorate::storage::MemoryStorage;
 use quorate::testing::storage::{CrashHarness, StorageHarness};

@@ -1,5 +1,7 @@
 //! The transport in memory passes the kit, on no runtime and on tokio.
 
+#![allow(clippy::disallowed_methods, reason = "tests run on tokio and real threads")]
+
 use quorate::error::TransportError;
 use quorate::testing::transport::TransportHarness;
 use quorate::transport::{MemoryNetwork, MemoryTransport};

@@ -29,6 +29,12 @@ pub enum ReadError {
         /// What its `Serialize` said.
         detail: String,
     },
+    /// The answer is longer than an answer may be, or could not be encoded.
+    #[error("the answer {}", if *len == 0 { "could not be encoded".to_owned() } else { format!("has {len} bytes, more than an answer may have") })]
+    NoAnswer {
+        /// The length of the answer in bytes; 0 when it could not be encoded.
+        len: u64,
+    },
     /// The answer cannot be read by this build.
     #[error("the answer cannot be read: {0}")]
     Answer(DecodeError),

@@ -67,6 +67,16 @@ pub enum BootstrapError {
         /// The id of the member with this node's key.
         listed: NodeId,
     },
+    /// The key of this node is not the one its membership records.
+    #[error("node {node_id} is known by key {recorded}, but this node has key {found}: restore its key, or remove the node from the cluster and add it under a new node id", node_id = node_id.get())]
+    OtherKey {
+        /// This node.
+        node_id: NodeId,
+        /// The key in the membership.
+        recorded: PeerId,
+        /// The key it has now.
+        found: PeerId,
+    },
     /// The data directory belongs to another node.
     #[error("the data directory belongs to node {recorded}, not to node {offered}: give this node a directory of its own", recorded = recorded.get(), offered = offered.get())]
     OtherNode {

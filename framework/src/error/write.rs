@@ -20,6 +20,15 @@ pub enum WriteError {
         /// What got in the way of an answer.
         why: Unknown,
     },
+    /// It was applied at `position`, but its response is longer than an answer may be, or could not
+    /// be encoded: the same on every replica.
+    #[error("applied at {position}, but its response {}", if *len == 0 { "could not be encoded".to_owned() } else { format!("has {len} bytes, more than an answer may have") })]
+    NoAnswer {
+        /// Where it was applied.
+        position: Position,
+        /// The length of the response in bytes; 0 when it could not be encoded.
+        len: u64,
+    },
     /// It was applied at `position`, but its response cannot be read by this build.
     #[error("applied at {position}, but the response cannot be read: {source}")]
     Response {
@@ -54,6 +63,9 @@ pub enum NotApplied {
         /// How long the call waited.
         waited: Duration,
     },
+    /// The deadline passed while the command still waited for its turn; it was withdrawn.
+    #[error("the deadline passed before it was proposed")]
+    Deadline,
     /// More bytes than a command may have.
     #[error("the command has {len} bytes, more than {max}")]
     TooLarge {

@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use super::status::Status;
 use crate::client::Consistency;
-use crate::error::{ReadError, WriteError};
-use crate::types::Position;
+use crate::error::{ReadError, ShutdownError, WriteError};
+use crate::types::{NodeId, Position};
+use crate::watch::Watcher;
 
 /// What a call asks for beside its bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,4 +34,13 @@ pub(crate) trait Handle: Send + Sync + 'static {
         consistency: Consistency,
         options: CallOptions,
     ) -> BoxFuture<'_, Result<Bytes, ReadError>>;
+
+    /// Watches how the node is doing.
+    fn status(&self) -> Watcher<Status>;
+
+    /// Asks another node to take over as leader.
+    fn transfer_leader(&self, to: NodeId) -> BoxFuture<'_, ()>;
+
+    /// Stops in good order.
+    fn shutdown(&self) -> BoxFuture<'_, Result<(), ShutdownError>>;
 }

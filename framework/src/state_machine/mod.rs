@@ -4,6 +4,7 @@
 //! numbers, the encoding of commands by id, and the erased form that the engine drives.
 
 mod context;
+pub(crate) mod erased;
 mod rng;
 mod wire;
 

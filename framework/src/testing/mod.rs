@@ -10,6 +10,11 @@
 //!
 //! Nothing here is part of a running node.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a kit blocks a thread of its own and measures real time; no node runs it"
+)]
+
 mod run;
 mod seeded;
 pub mod state_machine;
@@ -17,6 +22,7 @@ pub mod storage;
 pub mod transport;
 
 pub use self::seeded::Seeded;
+pub use crate::engine::suite::run as engine_suite;
 
 /// Makes a list of names of each list of cases.
 #[doc(hidden)]

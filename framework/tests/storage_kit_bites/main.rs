@@ -2,6 +2,8 @@
 //!
 //! A kit that never caught anything proves nothing.
 
+#![allow(clippy::disallowed_methods, reason = "tests run on tokio and real threads")]
+
 mod broken;
 
 use std::cell::RefCell;

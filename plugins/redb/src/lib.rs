@@ -1,1 +1,46 @@
-//! redb.
+//! Durable storage for [`quorate`] on [redb](https://www.redb.org).
+//!
+//! One directory holds what a node promised to keep: its votes and log in one redb file, its
+//! snapshots beside it, and the record of whom all that belongs to.
+//!
+//! ```text
+//! <dir>/NODE       cluster id, node id, disk id, format version; written once
+//! <dir>/log.redb   log:  (group, first index) -> row of entries
+//!                  meta: (group, name) -> vote | committed | purged
+//! <dir>/snap/      snapshots as files, g0-T3-17.snap
+//! <dir>/ballast    space in reserve, given back when the disk is full
+//! <dir>/LOCK       locked while a process has the directory open
+//! ```
+//!
+//! ```no_run
+//! # fn main() -> Result<(), quorate::error::StorageError> {
+//! use quorate_redb::{Durability, RedbStorage};
+//!
+//! let storage = RedbStorage::open("data/n1")?;
+//! let careful = RedbStorage::builder("data/n2").durability(Durability::TwoPhase).deep_check(true).open()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A write is acknowledged when its transaction is flushed. A write that fails is final: the
+//! storage takes no more and its health is [`quorate::storage::Health::Failed`]. Only want of space is foreseen, as
+//! [`quorate::storage::Health::Low`], and survived once, from the reserve.
+
+mod backend;
+mod builder;
+mod check;
+mod database;
+mod error;
+#[doc(hidden)]
+pub mod hooks;
+mod meta;
+mod node_file;
+mod read;
+mod row;
+mod snapshot;
+mod storage;
+mod writer;
+
+pub use self::builder::Builder;
+pub use self::database::Durability;
+pub use self::storage::RedbStorage;

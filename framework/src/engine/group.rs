@@ -1,0 +1,435 @@
+//! One Raft group: the library's instance, and the few things the node asks of it.
+
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::raft::ClientWriteResult;
+use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
+
+use super::log::Log;
+use super::machine::{Applier, Machine};
+use super::network::Factory;
+use super::receive::{ReceiveError, check_sender};
+use super::runtime::{Runtime, WatchReceiver as _};
+use super::types::{
+    Callback, Entry, Proposal, StoredMembership, TypeConfig, from_log_id, from_raw_membership, to_log_id,
+    to_membership,
+};
+use super::wire;
+use crate::error::{StartError, StorageError};
+use crate::format::FormatError;
+use crate::format::entry::Body;
+use crate::format::membership::RawMembership;
+use crate::host::{Call, Host, Reply, Status};
+use crate::log_clock::LogClock;
+use crate::node::config::Config;
+use crate::node::status::Role;
+use crate::state_machine::DecodeError;
+use crate::state_machine::erased::{Answer, ErasedMachine};
+use crate::storage::{Flushed, GroupState, Storage, Write};
+use crate::types::{ClusterId, GroupId, LogId, LogIndex, LogTime, Member, Membership, NodeId, Term};
+use crate::watch::{Watched, Watcher};
+
+/// What a group is made of.
+pub(crate) struct GroupOptions {
+    pub(crate) group: GroupId,
+    pub(crate) cluster_id: ClusterId,
+    pub(crate) node_id: NodeId,
+    pub(crate) config: Arc<Config>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) machine: Box<dyn ErasedMachine>,
+    /// Monotonic time since the process started.
+    pub(crate) monotonic: Box<dyn Fn() -> Duration + Send + Sync>,
+}
+
+/// What the engine shows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) role: Role,
+    pub(crate) term: Term,
+    pub(crate) leader: Option<NodeId>,
+    pub(crate) last_log: Option<LogIndex>,
+    pub(crate) committed: Option<LogId>,
+    pub(crate) applied: Option<LogId>,
+    pub(crate) snapshot: Option<LogId>,
+    pub(crate) purged: Option<LogId>,
+    pub(crate) membership: Arc<Membership>,
+    /// Why the engine has stopped.
+    pub(crate) stopped: Option<String>,
+}
+
+/// Why a proposal was not applied here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProposeError {
+    /// Refused before it was appended.
+    NotLeader { leader: Option<NodeId> },
+    /// Appended, and then dropped from this log when another leader took over: it may have been
+    /// committed all the same.
+    Discarded,
+    /// The engine stopped before it answered.
+    Stopped,
+}
+
+/// Why a read index could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadIndexError {
+    NotLeader {
+        leader: Option<NodeId>,
+    },
+    /// No quorum confirmed that this node still leads.
+    NoQuorum,
+    Stopped,
+}
+
+/// A running group.
+pub(crate) struct Group<RT: Runtime> {
+    options: Parts,
+    raft: Raft<TypeConfig<RT>, Machine<RT>>,
+    log: Log,
+    applier: Arc<Applier>,
+    clock: Arc<LogClock>,
+    view: Watched<View>,
+    /// The membership last seen, in both forms: it changes seldom, the rest with every commit.
+    membership: Mutex<(Arc<StoredMembership>, Arc<Membership>)>,
+}
+
+struct Parts {
+    group: GroupId,
+    cluster_id: ClusterId,
+    storage: Arc<dyn Storage>,
+    max_unflushed: usize,
+}
+
+/// Writes the first entry of a cluster: its members with their disks. Durable before any vote.
+pub(crate) async fn write_birth(
+    storage: &dyn Storage,
+    group: GroupId,
+    members: &std::collections::BTreeMap<NodeId, Member>,
+) -> Result<(), StorageError> {
+    let raw = RawMembership {
+        voters: vec![members.keys().copied().collect()],
+        members: members.iter().map(|(node, member)| (*node, Some(member.clone()))).collect(),
+    };
+    let membership = from_raw_membership(&raw).map_err(|()| StorageError::Corrupt {
+        what: "the bootstrap list".into(),
+        detail: "a voter has no record".into(),
+    })?;
+    let first = from_log_id(LogId::new(0, 0));
+    let mut entry: Entry = openraft::entry::RaftEntry::new_membership(first, membership);
+    entry.seal(group, || LogTime::ZERO);
+    let (flushed, receipt) = Flushed::pair();
+    storage.write(group, Write::Append { first: LogIndex(0), entries: vec![entry.encoded] }, flushed);
+    receipt.await
+}
+
+fn library_config(config: &Config) -> openraft::Config {
+    openraft::Config {
+        cluster_name: "quorate".into(),
+        heartbeat_interval: config.election.heartbeat_ms,
+        election_timeout_min: config.election.timeout_min_ms,
+        election_timeout_max: config.election.timeout_max_ms,
+        // A snapshot is due by bytes, which the applier counts; entries say little once batched.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: config.snapshot.keep_entries,
+        // Reads of the log are bounded by bytes.
+        max_payload_entries: 4096,
+        // A node that was away must not disturb a leader when it comes back.
+        enable_pre_vote: Some(true),
+        // A restarted leader would serve reads from a state older than what it acknowledged.
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        ..openraft::Config::default()
+    }
+}
+
+impl<RT: Runtime> Group<RT> {
+    /// Starts the group from what its storage holds. The membership must be there already.
+    pub(crate) async fn start(
+        host: &Arc<Host<RT>>,
+        found: &GroupState,
+        options: GroupOptions,
+    ) -> Result<Arc<Self>, StartError> {
+        let config = &options.config;
+        let clock = Arc::new(LogClock::new(options.monotonic));
+        let (storage, group) = (options.storage, options.group);
+        let log = Log::open(storage.clone(), group, found, config.limits.cache_bytes, clock.clone()).await?;
+        let applier = Applier::new(
+            options.cluster_id,
+            group,
+            options.machine,
+            config.snapshot.log_bytes,
+            clock.clone(),
+        );
+        let machine = Machine { applier: applier.clone(), storage: storage.clone(), runtime: PhantomData };
+        let network = Factory {
+            host: host.clone(),
+            group,
+            append_deadline: Duration::from_millis(config.election.timeout_max_ms),
+            chunk_bytes: config.snapshot.chunk_bytes,
+        };
+        let library = Arc::new(library_config(config));
+        let started = Raft::new(options.node_id.0, library, network, log.clone(), machine).await;
+        let raft = started.map_err(|error| {
+            let detail = applier.failure.get().unwrap_or_else(|| error.to_string());
+            StartError::Engine { detail }
+        })?;
+        let parts = Parts {
+            group,
+            cluster_id: options.cluster_id,
+            storage,
+            max_unflushed: config.limits.queue_bytes,
+        };
+        let this = Arc::new(Self {
+            options: parts,
+            raft,
+            log,
+            applier,
+            clock,
+            view: Watched::new(View::default()),
+            membership: Mutex::default(),
+        });
+        this.refresh();
+        host.tasks.spawn::<RT>(this.clone().follow_metrics());
+        host.tasks.spawn::<RT>(this.clone().snapshot_when_due());
+        host.tasks.spawn::<RT>(this.clone().tick_when_due());
+        Ok(this)
+    }
+
+    pub(super) fn raft(&self) -> &Raft<TypeConfig<RT>, Machine<RT>> {
+        &self.raft
+    }
+
+    pub(crate) fn group(&self) -> GroupId {
+        self.options.group
+    }
+
+    pub(super) fn cluster(&self) -> ClusterId {
+        self.options.cluster_id
+    }
+
+    pub(super) fn storage(&self) -> &dyn Storage {
+        &*self.options.storage
+    }
+
+    pub(super) fn unflushed(&self) -> Watcher<usize> {
+        self.log.unflushed()
+    }
+
+    pub(super) fn max_unflushed(&self) -> usize {
+        self.options.max_unflushed
+    }
+
+    /// Watches what the engine shows of itself.
+    pub(crate) fn view(&self) -> Watcher<View> {
+        self.view.watch()
+    }
+
+    /// Whether a command would be understood at apply.
+    pub(crate) fn check(&self, command: &[u8]) -> Result<(), DecodeError> {
+        self.applier.check(command)
+    }
+
+    /// Answers a query from the state as it is.
+    pub(crate) fn query(&self, query: &[u8]) -> Result<Answer, DecodeError> {
+        self.applier.query(query)
+    }
+
+    /// Waits until the entry at `index` is applied.
+    pub(crate) async fn applied(&self, index: LogIndex) {
+        self.applier.applied(index.0).await;
+    }
+
+    /// Proposes an entry; `done` learns what became of it. It is dropped unused when the engine has
+    /// stopped.
+    pub(crate) async fn propose(
+        &self,
+        body: Body,
+        done: impl FnOnce(Result<(LogId, Vec<Answer>), ProposeError>) + Send + 'static,
+    ) {
+        self.propose_any(Proposal::Commands(body), done).await;
+    }
+
+    async fn propose_any(
+        &self,
+        proposal: Proposal,
+        done: impl FnOnce(Result<(LogId, Vec<Answer>), ProposeError>) + Send + 'static,
+    ) {
+        let callback = Callback::new(move |result: ClientWriteResult<TypeConfig<RT>>| {
+            done(match result {
+                Ok(written) => Ok((to_log_id(&written.log_id), written.data.0)),
+                // By name: the library's own helper answers for discarded entries as well.
+                Err(ClientWriteError::ForwardToLeader(to)) => {
+                    Err(ProposeError::NotLeader { leader: to.leader_id.map(NodeId) })
+                }
+                Err(_) => Err(ProposeError::Discarded),
+            });
+        });
+        // An error means that the engine has stopped and dropped the callback.
+        drop(self.raft.client_write_ff(proposal, Some(callback)).await);
+    }
+
+    /// The index that a linearizable read has to wait for: a quorum has just confirmed that this
+    /// node leads (Raft dissertation, section 6.4).
+    pub(crate) async fn read_index(&self) -> Result<LogIndex, ReadIndexError> {
+        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => Ok(LogIndex(linearizer.read_log_id().index())),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
+                Err(ReadIndexError::NotLeader { leader: to.leader_id.map(NodeId) })
+            }
+            Err(RaftError::APIError(_)) => Err(ReadIndexError::NoQuorum),
+            Err(RaftError::Fatal(_)) => Err(ReadIndexError::Stopped),
+        }
+    }
+
+    /// The voter that would lose least by leading: the one whose log is furthest, as far as this
+    /// leader knows. `None` when this node does not lead, or is alone.
+    pub(crate) fn successor(&self) -> Option<NodeId> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let voters: std::collections::BTreeSet<u64> =
+            metrics.membership_config.membership().voter_ids().collect();
+        let candidates =
+            metrics.replication?.into_iter().filter(|(node, _)| *node != metrics.id && voters.contains(node));
+        candidates.max_by_key(|(_, matched)| *matched).map(|(node, _)| NodeId(node))
+    }
+
+    /// Asks `to` to take over.
+    pub(crate) async fn transfer_leader(&self, to: NodeId) {
+        drop(self.raft.trigger().transfer_leader(to.0).await);
+    }
+
+    /// Stops the engine; `Err` when it had panicked.
+    pub(crate) async fn stop(&self) -> Result<(), ()> {
+        self.raft.shutdown().await.map_err(drop)
+    }
+
+    /// Answers a request of a peer that concerns the log.
+    pub(crate) async fn answer(&self, peer: NodeId, call: Call, body: Bytes) -> Reply {
+        match self.try_answer(peer, call, body).await {
+            Ok(Some(body)) => Reply::done(body),
+            Ok(None) => Reply::empty(Status::Stopped),
+            Err(error) => {
+                tracing::warn!(%peer, ?call, %error, "request refused");
+                Reply::empty(Status::Malformed)
+            }
+        }
+    }
+
+    /// `Ok(None)` when the engine has stopped.
+    async fn try_answer(&self, peer: NodeId, call: Call, body: Bytes) -> Result<Option<Bytes>, ReceiveError> {
+        Ok(match call {
+            Call::Vote => {
+                let request = wire::read_vote_request::<RT>(body)?;
+                check_sender(peer, &request.vote)?;
+                self.raft.vote(request).await.ok().map(|response| wire::vote_response(&response))
+            }
+            Call::PreVote => {
+                let request = wire::read_vote_request::<RT>(body)?;
+                check_sender(peer, &request.vote)?;
+                self.raft.pre_vote(request).await.ok().map(|response| wire::vote_response(&response))
+            }
+            Call::TransferLeader => {
+                let request = wire::read_transfer_request::<RT>(body)?;
+                check_sender(peer, request.from_leader())?;
+                let response = self.raft.handle_transfer_leader(request).await;
+                response.ok().map(|response| wire::transfer_response(&response))
+            }
+            Call::Heartbeat => {
+                let request = wire::read_append::<RT>(self.options.group, body)?;
+                check_sender(peer, &request.vote)?;
+                let answers = self.raft.stream_append(futures::stream::iter([request]));
+                let answer = std::pin::pin!(answers).next().await;
+                answer.and_then(Result::ok).map(|result| wire::append_result(&result))
+            }
+            Call::Census | Call::Write | Call::ReadIndex => {
+                let error = FormatError::Unknown { what: "a request", field: "call", found: call as u64 };
+                return Err(error.into());
+            }
+        })
+    }
+
+    fn refresh(&self) {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let membership = self.membership(&metrics.membership_config);
+        let fatal = metrics.running_state.err().map(|fatal| fatal.to_string());
+        let stopped = fatal.map(|fatal| self.applier.failure.get().unwrap_or(fatal));
+        self.view.update(|view| {
+            *view = View {
+                role: match metrics.state {
+                    ServerState::Leader => Role::Leader,
+                    ServerState::Candidate => Role::Candidate,
+                    ServerState::Learner => Role::Learner,
+                    ServerState::Follower | ServerState::Shutdown => Role::Follower,
+                },
+                term: Term(metrics.current_term),
+                leader: metrics.current_leader.map(NodeId),
+                last_log: metrics.last_log_index.map(LogIndex),
+                committed: metrics.local_committed.as_ref().map(to_log_id),
+                applied: metrics.last_applied.as_ref().map(to_log_id),
+                snapshot: metrics.snapshot.as_ref().map(to_log_id),
+                purged: metrics.purged.as_ref().map(to_log_id),
+                membership,
+                stopped,
+            };
+        });
+    }
+
+    fn membership(&self, current: &Arc<StoredMembership>) -> Arc<Membership> {
+        let mut known = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&known.0, current) {
+            *known = (current.clone(), Arc::new(to_membership(current.membership())));
+        }
+        known.1.clone()
+    }
+
+    async fn follow_metrics(self: Arc<Self>) {
+        let mut metrics = self.raft.metrics();
+        while metrics.changed().await.is_ok() {
+            self.refresh();
+        }
+        self.view.update(|view| {
+            let reason = self.applier.failure.get().unwrap_or_else(|| "the engine has stopped".into());
+            view.stopped.get_or_insert(reason);
+        });
+    }
+
+    async fn snapshot_when_due(self: Arc<Self>) {
+        let mut due = self.applier.snapshot_due.watch();
+        while due.until(|due| *due).await.is_some() {
+            if self.raft.trigger().snapshot().await.is_err() {
+                return;
+            }
+            // The flag falls when the view of the machine is captured.
+            due.until(|due| !*due).await;
+        }
+    }
+
+    /// Moves the log's clock on when a deadline of the machine has come with no entry on the way.
+    async fn tick_when_due(self: Arc<Self>) {
+        const LOOK_AGAIN: Duration = Duration::from_millis(200);
+        let mut deadlines = self.applier.deadline.watch();
+        loop {
+            let Some(Some(deadline)) = deadlines.until(Option::is_some).await else { return };
+            let view = self.view.get();
+            let now = if view.role == Role::Leader { self.clock.now(view.term.0) } else { None };
+            match now {
+                Some(now) if now >= deadline && self.applier.time() < deadline => {
+                    let (tx, rx) = futures::channel::oneshot::channel();
+                    self.propose_any(Proposal::Tick, move |_| {
+                        let _ = tx.send(());
+                    })
+                    .await;
+                    let _ = rx.await;
+                }
+                Some(now) if now < deadline => {
+                    let left = deadline.saturating_since(now);
+                    RT::select2(deadlines.changed(), RT::sleep(left)).await;
+                }
+                _ => drop(RT::select2(deadlines.changed(), RT::sleep(LOOK_AGAIN)).await),
+            }
+        }
+    }
+}

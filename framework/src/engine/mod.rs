@@ -1,0 +1,28 @@
+//! Step 4 of a write, and the only folder that names openraft.
+//!
+//! It turns the framework's traits into the ones the consensus library drives, and its types into
+//! ours. No type of the library leaves this folder but through [`runtime`], which is hidden and
+//! serves the simulator. What is decided here and why:
+//!
+//! - pre-vote is on and really sent; a node that was away disturbs nobody when it returns;
+//! - a restarted leader does not resume its term: with a state machine in memory and a commit index
+//!   that is not flushed it would serve stale ReadIndex reads;
+//! - one leader per term, so that a log id is term and index;
+//! - ReadIndex and not the lease: a restarted voter forgets the lease it granted.
+
+mod cache;
+mod group;
+mod log;
+mod machine;
+mod network;
+mod receive;
+pub(crate) mod runtime;
+mod send_snapshot;
+mod snapshot;
+mod types;
+mod wire;
+
+pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, View, write_birth};
+
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod suite;

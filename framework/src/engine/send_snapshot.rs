@@ -1,0 +1,118 @@
+//! Sending a snapshot: in chunks, acknowledged, on a lane of its own.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes};
+use futures::SinkExt;
+use openraft::Snapshot;
+
+use super::runtime::{Runtime, before, now};
+use super::snapshot::SnapshotData;
+use super::types::{CommittedLeaderId, Record, Vote};
+use super::wire;
+use crate::error::{StorageError, TransportError};
+use crate::format::{FormatError, Reader, frame, frame::Kind};
+use crate::host::{OpenError, Session, expect_frame};
+use crate::types::GroupId;
+
+/// How many chunks may be on their way unacknowledged.
+const WINDOW: u64 = 8;
+/// How long the receiver may be silent. It shows a sign of life every second while it installs.
+const STALL: Duration = Duration::from_secs(10);
+
+/// Why a snapshot was not sent. The library tries again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the snapshot could not be read: {0}")]
+    Storage(#[from] StorageError),
+    #[error("the receiver could not go on")]
+    Failed,
+    #[error("the receiver is silent")]
+    Stalled,
+    #[error("there is nothing to send")]
+    Nothing,
+}
+
+impl From<TransportError> for SendError {
+    fn from(error: TransportError) -> Self {
+        Self::Open(error.into())
+    }
+}
+
+impl From<FormatError> for SendError {
+    fn from(error: FormatError) -> Self {
+        Self::Open(error.into())
+    }
+}
+
+struct Sender<RT> {
+    session: Session,
+    group: GroupId,
+    sent: u64,
+    acknowledged: u64,
+    runtime: std::marker::PhantomData<fn() -> RT>,
+}
+
+/// Sends `snapshot` and waits until it is installed; gives the receiver's vote.
+pub(super) async fn send_snapshot<RT: Runtime>(
+    session: Session,
+    group: GroupId,
+    vote: &Vote,
+    snapshot: Snapshot<CommittedLeaderId, u64, Record, SnapshotData>,
+    chunk_bytes: usize,
+) -> Result<Vote, SendError> {
+    let (Some(covers), SnapshotData::Stored(mut stored)) = (snapshot.meta.last_log_id, snapshot.snapshot)
+    else {
+        return Err(SendError::Nothing);
+    };
+    let mut sender =
+        Sender::<RT> { session, group, sent: 0, acknowledged: 0, runtime: std::marker::PhantomData };
+    sender.send(wire::snapshot_begin(group, vote, &covers, stored.len)).await?;
+    while let Some(mut bytes) = stored.next().await? {
+        while !bytes.is_empty() {
+            let chunk = bytes.split_to(bytes.len().min(chunk_bytes));
+            sender.chunk(&chunk, chunk_bytes as u64 * WINDOW).await?;
+        }
+    }
+    sender.send(frame::begin(Kind::SnapshotEnd, group, 0).freeze()).await?;
+    loop {
+        if let Some(vote) = sender.answer().await? {
+            return Ok(vote);
+        }
+    }
+}
+
+impl<RT: Runtime> Sender<RT> {
+    async fn send(&mut self, frame: Bytes) -> Result<(), SendError> {
+        let sending = self.session.stream.tx.send(frame);
+        Ok(before::<RT, _>(now::<RT>() + STALL, sending).await.ok_or(SendError::Stalled)??)
+    }
+
+    async fn chunk(&mut self, chunk: &[u8], window: u64) -> Result<(), SendError> {
+        let mut out = frame::begin(Kind::SnapshotChunk, self.group, chunk.len());
+        out.put_slice(chunk);
+        self.send(out.freeze()).await?;
+        self.sent += chunk.len() as u64;
+        while self.sent - self.acknowledged > window {
+            self.answer().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the receiver's next word; its vote when it is done.
+    async fn answer(&mut self) -> Result<Option<Vote>, SendError> {
+        let kinds = [Kind::SnapshotAck, Kind::SnapshotDone, Kind::SnapshotFailed];
+        let answer = expect_frame(&mut self.session.stream, &kinds, self.group);
+        let answer = before::<RT, _>(now::<RT>() + STALL, answer).await.ok_or(SendError::Stalled)??;
+        match answer {
+            Some((Kind::SnapshotDone, body)) => Ok(Some(wire::read_snapshot_done(body)?)),
+            Some((Kind::SnapshotAck, body)) => {
+                self.acknowledged = Reader::new("a snapshot ack", body).u64("bytes")?.min(self.sent);
+                Ok(None)
+            }
+            _ => Err(SendError::Failed),
+        }
+    }
+}

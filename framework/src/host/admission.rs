@@ -1,0 +1,100 @@
+//! Who is admitted: a known key, with the node id, the disk and the cluster it is known with.
+
+use std::collections::BTreeMap;
+
+use crate::format::hello::{GroupHello, Hello, Refusal};
+use crate::types::{ClusterId, Member, NodeId, PeerId};
+
+/// Everybody this node knows: the effective membership, or the bootstrap list before it is born.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Roster {
+    pub(crate) members: BTreeMap<NodeId, Member>,
+    /// Whether the list with disk ids is durable. An unborn node answers nothing but a census.
+    pub(crate) born: bool,
+}
+
+impl Roster {
+    pub(crate) fn by_identity(&self, identity: &PeerId) -> Option<&Member> {
+        self.members.values().find(|member| member.identity == *identity)
+    }
+
+    /// Checks the hello of the peer that the transport proved to be `peer`.
+    pub(crate) fn admit(
+        &self,
+        cluster: ClusterId,
+        machines: &[GroupHello],
+        peer: &PeerId,
+        hello: &Hello,
+    ) -> Result<NodeId, Refusal> {
+        let member = self.by_identity(peer).ok_or(Refusal::UnknownPeer)?;
+        if hello.cluster_id != cluster {
+            return Err(Refusal::OtherCluster(cluster));
+        }
+        if hello.node_id != member.node_id {
+            return Err(Refusal::OtherNode(member.node_id));
+        }
+        if let Some(recorded) = member.disk_id.filter(|recorded| *recorded != hello.disk_id) {
+            return Err(Refusal::OtherDisk { recorded });
+        }
+        for ours in machines {
+            let theirs = hello.groups.iter().find(|theirs| theirs.group == ours.group);
+            if theirs.is_some_and(|theirs| theirs.machine != ours.machine) {
+                return Err(Refusal::OtherMachine { group: ours.group, machine: ours.machine.clone() });
+            }
+        }
+        Ok(member.node_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{BootId, DiskId, GroupId};
+
+    const CLUSTER: ClusterId = ClusterId([1; 32]);
+
+    fn peer(byte: u8) -> PeerId {
+        PeerId::new([byte]).expect("one byte")
+    }
+
+    fn machine(name: &str) -> Vec<GroupHello> {
+        vec![GroupHello { group: GroupId::MAIN, machine: name.into(), version: 1 }]
+    }
+
+    fn admit(identity: u8, change: impl FnOnce(&mut Hello)) -> Result<NodeId, Refusal> {
+        let mut member = Member::new(2, peer(2), "a");
+        member.disk_id = Some(DiskId([2; 16]));
+        let roster = Roster { members: [(NodeId(2), member)].into(), born: true };
+        let mut hello = Hello {
+            cluster_id: CLUSTER,
+            node_id: NodeId(2),
+            disk_id: DiskId([2; 16]),
+            boot_id: BootId(1),
+            groups: machine("kv"),
+        };
+        change(&mut hello);
+        roster.admit(CLUSTER, &machine("kv"), &peer(identity), &hello)
+    }
+
+    #[test]
+    fn a_member_with_its_own_disk_is_admitted() {
+        assert_eq!(admit(2, |_| {}), Ok(NodeId(2)));
+    }
+
+    #[test]
+    fn a_wiped_member_is_refused_with_the_disk_it_had() {
+        let refused = admit(2, |hello| hello.disk_id = DiskId([3; 16]));
+        assert_eq!(refused, Err(Refusal::OtherDisk { recorded: DiskId([2; 16]) }));
+    }
+
+    #[test]
+    fn strangers_and_mistaken_peers_are_refused() {
+        assert_eq!(admit(9, |_| {}), Err(Refusal::UnknownPeer));
+        assert_eq!(admit(2, |hello| hello.cluster_id.0[0] = 9), Err(Refusal::OtherCluster(CLUSTER)));
+        assert_eq!(admit(2, |hello| hello.node_id = NodeId(3)), Err(Refusal::OtherNode(NodeId(2))));
+        assert!(matches!(
+            admit(2, |hello| hello.groups = machine("bank")),
+            Err(Refusal::OtherMachine { .. })
+        ));
+    }
+}

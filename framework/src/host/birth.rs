@@ -1,0 +1,262 @@
+//! Whether a cluster may be born.
+//!
+//! A node that comes up on an empty disk could be a first member of a new cluster, or a member whose
+//! disk was lost; its votes and entries would be lost with it, and nothing on the empty disk could
+//! tell. So it asks. It is born when every listed member has answered, unborn like itself, and all
+//! have come to the same list of disks. A member that is born already went through that: when its
+//! list has this very disk, every member has agreed to it, and it holds for this node too, even if
+//! another member is down by now. A member that records another disk is the proof that this one was
+//! lost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{Call, CallError, Host, OpenError, Roster, Status};
+use crate::engine::runtime::{Runtime, now};
+use crate::error::BootstrapError;
+use crate::format::frame;
+use crate::format::hello::Refusal;
+use crate::format::membership::{put_member, read_member};
+use crate::format::{FormatError, Reader};
+use crate::transport::Lane;
+use crate::types::{DiskId, Member, NodeId};
+
+const VERSION: u8 = 1;
+/// How long to wait before asking those again who did not answer.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a node says when asked for a census: `version u8 = 1 | born u8 | its disk id | member count
+/// u16 | members`, the members with the disks it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub(crate) born: bool,
+    pub(crate) disk_id: DiskId,
+    pub(crate) members: BTreeMap<NodeId, Member>,
+}
+
+impl Census {
+    pub(super) fn of<RT: Runtime>(host: &Host<RT>) -> Self {
+        let census = super::lock(&host.census).clone();
+        let roster = census.unwrap_or_else(|| host.roster());
+        Self { born: roster.born, disk_id: host.disk_id(), members: roster.members }
+    }
+
+    pub(super) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        out.put_u8(VERSION);
+        out.put_u8(u8::from(self.born));
+        out.put_slice(&self.disk_id.0);
+        out.put_u16_le(self.members.len() as u16);
+        self.members.iter().for_each(|(node, member)| put_member(&mut out, *node, Some(member)));
+        out.freeze()
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, FormatError> {
+        let mut reader = Reader::new("a census", bytes);
+        reader.version(VERSION)?;
+        let born = reader.u8("born")? != 0;
+        let disk_id = DiskId(reader.array("disk id")?);
+        let mut members = BTreeMap::new();
+        for _ in 0..reader.u16("members")? {
+            if let (node, Some(member)) = read_member(&mut reader)? {
+                members.insert(node, member);
+            }
+        }
+        reader.finish()?;
+        Ok(Self { born, disk_id, members })
+    }
+}
+
+/// What a round of questions has shown.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The list, every member with its disk.
+    Born(BTreeMap<NodeId, Member>),
+    /// Not yet: these have not answered, or not come to the same list.
+    Waiting { with: Vec<NodeId>, disks: BTreeMap<NodeId, Member> },
+    /// Never: this disk is not the one that a born member records.
+    Replaced { recorded: DiskId },
+}
+
+/// Decides from the answers of all other listed members; `None` where there was none.
+fn decide(
+    own: NodeId,
+    disk: DiskId,
+    list: &BTreeMap<NodeId, Member>,
+    answers: &BTreeMap<NodeId, Option<Census>>,
+) -> Verdict {
+    let born = answers.values().flatten().filter(|census| census.born);
+    let mut born = born.map(|census| (census, census.members.get(&own).and_then(|member| member.disk_id)));
+    if let Some(recorded) = born.clone().find_map(|(_, recorded)| recorded.filter(|id| *id != disk)) {
+        return Verdict::Replaced { recorded };
+    }
+    let mut disks = list.clone();
+    for (node, member) in &mut disks {
+        let answered = answers.get(node).and_then(Option::as_ref).map(|census| census.disk_id);
+        member.disk_id = if *node == own { Some(disk) } else { answered };
+    }
+    // A born member's list is what the cluster began with: this node takes it over as it is.
+    if let Some((census, _)) = born.find(|(_, recorded)| *recorded == Some(disk)) {
+        return Verdict::Born(census.members.clone());
+    }
+    let silent: Vec<NodeId> =
+        answers.iter().filter(|(_, census)| census.is_none()).map(|(node, _)| *node).collect();
+    if !silent.is_empty() {
+        return Verdict::Waiting { with: silent, disks };
+    }
+    let disagree = |census: &Census| census.born || census.members != disks;
+    let with = answers.iter().filter(|(_, census)| census.as_ref().is_none_or(disagree));
+    let with: Vec<NodeId> = with.map(|(node, _)| *node).collect();
+    if with.is_empty() { Verdict::Born(disks) } else { Verdict::Waiting { with, disks } }
+}
+
+enum Answer {
+    Census(Census),
+    Silent,
+    Never(BootstrapError),
+}
+
+impl<RT: Runtime> Host<RT> {
+    async fn ask(self: &Arc<Self>, node: NodeId) -> Answer {
+        let deadline = now::<RT>() + self.parts.connect_timeout;
+        let link = self.link(node, Lane::Control);
+        match link.call(frame::NODE, Call::Census, Bytes::new(), deadline).await {
+            Ok(reply) if reply.status == Status::Done => match Census::decode(reply.body) {
+                Ok(census) => Answer::Census(census),
+                Err(error) => {
+                    tracing::warn!(%node, %error, "census not understood");
+                    Answer::Silent
+                }
+            },
+            Err(CallError::NotSent(error)) => self.refused(node, &error),
+            _ => Answer::Silent,
+        }
+    }
+
+    fn refused(&self, node: NodeId, error: &OpenError) -> Answer {
+        let identity = &self.parts.identity;
+        match error {
+            OpenError::Refused(Refusal::OtherDisk { recorded }) => {
+                Answer::Never(BootstrapError::DiskReplaced {
+                    node_id: identity.node_id,
+                    recorded: *recorded,
+                    found: identity.disk_id,
+                })
+            }
+            OpenError::Refused(Refusal::OtherCluster(theirs)) => {
+                let ours = identity.cluster_id;
+                Answer::Never(BootstrapError::PeerInOtherCluster { peer: node, theirs: *theirs, ours })
+            }
+            _ => Answer::Silent,
+        }
+    }
+}
+
+/// Asks every listed member, again and again, until the cluster is born; gives the list with disks.
+///
+/// `waiting` is told after each round who is waited for.
+pub(crate) async fn wait_for_birth<RT: Runtime>(
+    host: &Arc<Host<RT>>,
+    mut waiting: impl FnMut(Vec<NodeId>),
+) -> Result<BTreeMap<NodeId, Member>, BootstrapError> {
+    let own = host.node_id();
+    let list = host.roster().members;
+    let others: Vec<NodeId> = list.keys().copied().filter(|node| *node != own).collect();
+    loop {
+        let asked = others.iter().map(|node| async move { (*node, host.ask(*node).await) });
+        let mut answers = BTreeMap::new();
+        for (node, answer) in futures::future::join_all(asked).await {
+            match answer {
+                Answer::Census(census) => drop(answers.insert(node, Some(census))),
+                Answer::Silent => drop(answers.insert(node, None)),
+                Answer::Never(error) => return Err(error),
+            }
+        }
+        match decide(own, host.disk_id(), &list, &answers) {
+            Verdict::Born(members) => return Ok(members),
+            Verdict::Replaced { recorded } => {
+                let found = host.disk_id();
+                return Err(BootstrapError::DiskReplaced { node_id: own, recorded, found });
+            }
+            Verdict::Waiting { with, disks } => {
+                // What this node tells others in their census: the disks it has seen itself. A disk
+                // id here also makes hello refuse a member that comes back with another one, so
+                // the roster for admission keeps the plain list until the list is durable.
+                host.set_census(Roster { members: disks, born: false });
+                waiting(with);
+                RT::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::PeerId;
+
+    fn disk(byte: u8) -> DiskId {
+        DiskId([byte; 16])
+    }
+
+    fn list(disks: [Option<u8>; 3]) -> BTreeMap<NodeId, Member> {
+        let member = |(number, byte): (u64, Option<u8>)| {
+            let mut member = Member::new(number, PeerId::new([number as u8]).expect("one byte"), "a");
+            member.disk_id = byte.map(disk);
+            (NodeId(number), member)
+        };
+        (1..).zip(disks).map(member).collect()
+    }
+
+    fn census(born: bool, own: u8, disks: [Option<u8>; 3]) -> Census {
+        Census { born, disk_id: disk(own), members: list(disks) }
+    }
+
+    fn decide_for_1(two: Census, three: impl Into<Option<Census>>) -> Verdict {
+        let answers = [(NodeId(2), Some(two)), (NodeId(3), three.into())].into();
+        decide(NodeId(1), disk(1), &list([None; 3]), &answers)
+    }
+
+    const ALL: [Option<u8>; 3] = [Some(1), Some(2), Some(3)];
+
+    #[test]
+    fn born_when_all_have_come_to_the_same_list() {
+        assert_eq!(decide_for_1(census(false, 2, ALL), census(false, 3, ALL)), Verdict::Born(list(ALL)));
+    }
+
+    #[test]
+    fn one_that_is_silent_or_has_not_seen_all_is_waited_for() {
+        let waits = |verdict| matches!(verdict, Verdict::Waiting { with, .. } if with == [NodeId(3)]);
+        assert!(waits(decide_for_1(census(false, 2, ALL), None)));
+        assert!(waits(decide_for_1(census(false, 2, ALL), census(false, 3, [Some(1), None, Some(3)]))));
+    }
+
+    #[test]
+    fn a_born_member_that_records_this_disk_makes_up_for_one_that_is_down() {
+        assert_eq!(decide_for_1(census(true, 2, ALL), None), Verdict::Born(list(ALL)));
+    }
+
+    #[test]
+    fn a_born_member_that_records_this_disk_decides_the_list() {
+        let verdict = decide_for_1(census(true, 2, ALL), census(false, 9, [Some(1), Some(2), Some(9)]));
+        assert_eq!(verdict, Verdict::Born(list(ALL)), "the list of the born one, not the disk seen now");
+    }
+
+    #[test]
+    fn a_member_that_records_another_disk_forbids_it() {
+        let other = [Some(8), Some(2), Some(3)];
+        let verdict = decide_for_1(census(true, 2, other), None);
+        assert_eq!(verdict, Verdict::Replaced { recorded: disk(8) });
+    }
+
+    #[test]
+    fn a_census_comes_back() {
+        let census = census(true, 2, [Some(1), None, Some(3)]);
+        assert_eq!(Census::decode(census.encode()), Ok(census.clone()));
+        let bytes = census.encode();
+        assert!((0..bytes.len()).all(|len| Census::decode(bytes.slice(..len)).is_err()));
+    }
+}

@@ -1,0 +1,341 @@
+//! Requests and their answers over one long-lived stream per peer and lane.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes};
+use futures::channel::{mpsc, oneshot};
+use futures::{SinkExt, StreamExt};
+
+use super::{Host, OpenError, Session, lock};
+use crate::engine::runtime::{Runtime, before, now};
+use crate::error::TransportError;
+use crate::format::frame::{self, Frame, Kind};
+use crate::format::{FormatError, Reader};
+use crate::transport::{FrameSink, FrameStream, Lane};
+use crate::types::{GroupId, NodeId};
+use crate::watch::{Watched, Watcher};
+
+/// What a request asks for. The numbers are permanent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Call {
+    Vote = 1,
+    PreVote = 2,
+    TransferLeader = 3,
+    Heartbeat = 4,
+    Census = 5,
+    Write = 16,
+    ReadIndex = 17,
+}
+
+impl Call {
+    const ALL: [Self; 7] = [
+        Self::Vote,
+        Self::PreVote,
+        Self::TransferLeader,
+        Self::Heartbeat,
+        Self::Census,
+        Self::Write,
+        Self::ReadIndex,
+    ];
+
+    /// The call with this number on `lane`.
+    pub(super) fn from_wire(number: u8, lane: Lane) -> Option<Self> {
+        Self::ALL.into_iter().find(|call| *call as u8 == number && call.lane() == lane)
+    }
+
+    fn lane(self) -> Lane {
+        match self {
+            Self::Write | Self::ReadIndex => Lane::Client,
+            _ => Lane::Control,
+        }
+    }
+}
+
+/// How a request was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Status {
+    /// It was handled; the body is the call's own.
+    Done = 0,
+    /// It was not understood; nothing was done.
+    Malformed = 1,
+    /// The group is not served here; nothing was done.
+    NoSuchGroup = 2,
+    /// The node cannot answer any more; what was done is unknown.
+    Stopped = 3,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: Status,
+    pub(crate) body: Bytes,
+}
+
+impl Reply {
+    pub(crate) fn done(body: Bytes) -> Self {
+        Self { status: Status::Done, body }
+    }
+
+    pub(crate) fn empty(status: Status) -> Self {
+        Self { status, body: Bytes::new() }
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// It never left this node.
+    #[error("the peer could not be reached: {0}")]
+    NotSent(Arc<OpenError>),
+    /// Too much waits for this peer already. It never left this node.
+    #[error("{queued} bytes wait for the peer already")]
+    Busy { queued: usize },
+    /// It was sent; no answer came in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// It was sent, and then the stream was lost.
+    #[error("the connection was lost before the answer")]
+    Lost,
+}
+
+type Waiter = oneshot::Sender<Result<Reply, CallError>>;
+
+/// Whether a request has gone out: decided once, by whoever comes first.
+#[derive(Default)]
+struct Fate(AtomicU8);
+
+impl Fate {
+    const SENT: u8 = 1;
+    const WITHDRAWN: u8 = 2;
+
+    fn decide(&self, fate: u8) -> bool {
+        self.0.compare_exchange(0, fate, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+struct Outgoing {
+    fate: Arc<Fate>,
+    group: GroupId,
+    call: Call,
+    body: Bytes,
+    waiter: Waiter,
+}
+
+/// The requests to one peer on one lane.
+pub(crate) struct Link<RT: Runtime> {
+    tx: mpsc::UnboundedSender<Outgoing>,
+    queued: Arc<AtomicUsize>,
+    queue_bytes: usize,
+    silence: Arc<Silence<RT>>,
+}
+
+/// Notices a stream on which nothing comes back.
+struct Silence<RT: Runtime> {
+    /// When the first request went out that nothing has come back since.
+    since: Mutex<Option<RT::Instant>>,
+    limit: Duration,
+    give_up: Watched<u64>,
+}
+
+impl<RT: Runtime> Silence<RT> {
+    fn sent(&self) {
+        lock(&self.since).get_or_insert_with(now::<RT>);
+    }
+
+    fn received(&self) {
+        *lock(&self.since) = None;
+    }
+
+    /// A request has timed out: is it the peer, or only that request?
+    fn timed_out(&self) {
+        let silent = lock(&self.since).is_some_and(|since| now::<RT>() >= since + self.limit);
+        if silent {
+            self.give_up.update(|times| *times += 1);
+        }
+    }
+}
+
+/// Gives back what a request took from the queue, however it ends.
+struct Queued(Arc<AtomicUsize>, usize);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
+
+impl<RT: Runtime> Link<RT> {
+    pub(super) fn start(host: &Arc<Host<RT>>, node: NodeId, lane: Lane) -> Arc<Self> {
+        let (tx, rx) = mpsc::unbounded();
+        let limit = host.parts.silence;
+        let silence = Arc::new(Silence { since: Mutex::default(), limit, give_up: Watched::new(0) });
+        let link = Self {
+            tx,
+            queued: Arc::default(),
+            queue_bytes: host.parts.queue_bytes,
+            silence: silence.clone(),
+        };
+        host.tasks.spawn::<RT>(drive(Arc::downgrade(host), node, lane, rx, silence));
+        Arc::new(link)
+    }
+
+    /// Sends a request and waits for its answer until `deadline`.
+    pub(crate) async fn call(
+        &self,
+        group: GroupId,
+        call: Call,
+        body: Bytes,
+        deadline: RT::Instant,
+    ) -> Result<Reply, CallError> {
+        let bytes = body.len() + frame::HEADER_BYTES;
+        let queued = self.queued.fetch_add(bytes, Ordering::Relaxed);
+        let _queued = Queued(self.queued.clone(), bytes);
+        if queued + bytes > self.queue_bytes {
+            return Err(CallError::Busy { queued });
+        }
+        let (waiter, answer) = oneshot::channel();
+        let fate = Arc::new(Fate::default());
+        if self.tx.unbounded_send(Outgoing { fate: fate.clone(), group, call, body, waiter }).is_err() {
+            return Err(CallError::NotSent(Arc::new(OpenError::Transport(TransportError::Closed))));
+        }
+        match before::<RT, _>(deadline, answer).await {
+            Some(Ok(result)) => result,
+            // The link's task has ended: the node is shutting down.
+            Some(Err(_)) => Err(CallError::Lost),
+            None if fate.decide(Fate::WITHDRAWN) => Err(CallError::NotSent(Arc::new(OpenError::Timeout))),
+            None => {
+                self.silence.timed_out();
+                Err(CallError::Timeout)
+            }
+        }
+    }
+}
+
+async fn drive<RT: Runtime>(
+    host: Weak<Host<RT>>,
+    node: NodeId,
+    lane: Lane,
+    mut requests: mpsc::UnboundedReceiver<Outgoing>,
+    silence: Arc<Silence<RT>>,
+) {
+    while let Some(first) = requests.next().await {
+        if first.waiter.is_canceled() {
+            continue;
+        }
+        let Some(host) = host.upgrade() else { return };
+        match host.open(node, lane).await {
+            Ok(session) => {
+                drop(host);
+                silence.received();
+                let give_up = silence.give_up.watch();
+                run(session, first, &mut requests, &silence, give_up).await;
+            }
+            Err(error) => {
+                tracing::debug!(%node, %lane, %error, "no stream");
+                let error = Arc::new(error);
+                let mut next = Some(first);
+                while let Some(outgoing) = next {
+                    drop(outgoing.waiter.send(Err(CallError::NotSent(error.clone()))));
+                    next = requests.try_recv().ok();
+                }
+            }
+        }
+    }
+}
+
+type Pending = Mutex<BTreeMap<u64, Waiter>>;
+
+/// Carries requests and answers over one stream until it fails.
+async fn run<RT: Runtime>(
+    session: Session,
+    first: Outgoing,
+    requests: &mut mpsc::UnboundedReceiver<Outgoing>,
+    silence: &Silence<RT>,
+    mut give_up: Watcher<u64>,
+) {
+    let pending = Pending::default();
+    let (tx, rx) = (session.stream.tx, session.stream.rx);
+    // Reading and writing are apart: two full pipes must not wait for each other.
+    let writing = write_requests(tx, first, requests, &pending, silence);
+    let reading = read_replies(rx, &pending, silence);
+    RT::select3(reading, writing, give_up.changed()).await;
+    for waiter in std::mem::take(&mut *lock(&pending)).into_values() {
+        drop(waiter.send(Err(CallError::Lost)));
+    }
+}
+
+async fn write_requests<RT: Runtime>(
+    mut tx: FrameSink,
+    first: Outgoing,
+    requests: &mut mpsc::UnboundedReceiver<Outgoing>,
+    pending: &Pending,
+    silence: &Silence<RT>,
+) -> Result<(), TransportError> {
+    let mut correlation = 0;
+    let mut next = Some(first);
+    loop {
+        while let Some(outgoing) = next.take().or_else(|| requests.try_recv().ok()) {
+            if outgoing.waiter.is_canceled() || !outgoing.fate.decide(Fate::SENT) {
+                continue;
+            }
+            correlation += 1;
+            let mut out = frame::begin(Kind::Request, outgoing.group, outgoing.body.len() + 9);
+            out.put_u64_le(correlation);
+            out.put_u8(outgoing.call as u8);
+            out.put_slice(&outgoing.body);
+            lock(pending).insert(correlation, outgoing.waiter);
+            silence.sent();
+            tx.feed(out.freeze()).await?;
+        }
+        tx.flush().await?;
+        next = requests.next().await;
+        if next.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn read_replies<RT: Runtime>(
+    mut rx: FrameStream,
+    pending: &Pending,
+    silence: &Silence<RT>,
+) -> Result<(), OpenError> {
+    while let Some(bytes) = rx.next().await {
+        let (correlation, reply) = decode_reply(Frame::decode(bytes?)?)?;
+        silence.received();
+        if let Some(waiter) = lock(pending).remove(&correlation) {
+            drop(waiter.send(Ok(reply)));
+        }
+    }
+    Ok(())
+}
+
+fn decode_reply(frame: Frame) -> Result<(u64, Reply), FormatError> {
+    let mut reader = Reader::new("a reply", frame.body);
+    if frame.kind != Kind::Reply {
+        return Err(reader.unknown("kind", frame.kind as u64));
+    }
+    let correlation = reader.u64("correlation")?;
+    let status = match reader.u8("status")? {
+        0 => Status::Done,
+        1 => Status::Malformed,
+        2 => Status::NoSuchGroup,
+        3 => Status::Stopped,
+        found => return Err(reader.unknown("status", u64::from(found))),
+    };
+    Ok((correlation, Reply { status, body: reader.rest() }))
+}
+
+/// Encodes the answer to the request with this correlation.
+pub(super) fn encode_reply(group: GroupId, correlation: u64, reply: &Reply) -> Bytes {
+    let mut out = frame::begin(Kind::Reply, group, reply.body.len() + 9);
+    out.put_u64_le(correlation);
+    out.put_u8(reply.status as u8);
+    out.put_slice(&reply.body);
+    out.freeze()
+}

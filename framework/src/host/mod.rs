@@ -1,0 +1,167 @@
+//! What a process has once, whatever it serves: transport, storage, hello and admission.
+//!
+//! A node is one group on a host. This folder dials and accepts streams, makes both sides say who
+//! they are before anything else, decides who is admitted, correlates requests with answers, and
+//! finds out whether a cluster may be born. It knows frames and lanes, and no commands, no log and
+//! no votes: those belong to the group that a frame names.
+
+mod admission;
+mod birth;
+mod dial;
+mod link;
+mod serve;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+pub(crate) use self::admission::Roster;
+pub(crate) use self::birth::{Census, wait_for_birth};
+pub(crate) use self::dial::{OpenError, Session, expect_frame};
+pub(crate) use self::link::{Call, CallError, Link, Reply, Status};
+use crate::engine::runtime::{Runtime, Tasks};
+use crate::format::hello::{GroupHello, Hello};
+use crate::storage::Identity;
+use crate::transport::{Lane, Transport};
+use crate::types::{BootId, DiskId, GroupId, NodeId, PeerId};
+
+/// What a host needs to know of a group that it serves.
+pub(crate) trait GroupService: Send + Sync {
+    /// Answers a request of `peer`.
+    fn call(&self, peer: NodeId, call: Call, body: Bytes) -> BoxFuture<'static, Reply>;
+    /// Serves an append stream whose first frame is `first`, until it ends.
+    fn append(&self, peer: NodeId, first: Bytes, session: Session) -> BoxFuture<'static, ()>;
+    /// Receives the snapshot that `first` announces.
+    fn snapshot(&self, peer: NodeId, first: Bytes, session: Session) -> BoxFuture<'static, ()>;
+}
+
+/// What a host is made of.
+pub(crate) struct HostParts {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) identity: Identity,
+    pub(crate) boot_id: BootId,
+    pub(crate) machines: Vec<GroupHello>,
+    pub(crate) roster: Roster,
+    /// How long dialling, and each side of a hello, may take.
+    pub(crate) connect_timeout: Duration,
+    /// After how long without any answer a stream is given up.
+    pub(crate) silence: Duration,
+    /// The most bytes of requests that wait for one peer.
+    pub(crate) queue_bytes: usize,
+}
+
+type Links<RT> = BTreeMap<(NodeId, Lane), Arc<Link<RT>>>;
+
+/// The one host of a process.
+pub(crate) struct Host<RT: Runtime> {
+    parts: HostParts,
+    roster: Mutex<Roster>,
+    /// What an unborn node has seen so far, for the census of others.
+    census: Mutex<Option<Roster>>,
+    groups: Mutex<BTreeMap<GroupId, Arc<dyn GroupService>>>,
+    links: Mutex<Links<RT>>,
+    boots: Mutex<BTreeMap<NodeId, BootId>>,
+    pub(crate) tasks: Tasks,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<RT: Runtime> Host<RT> {
+    pub(crate) fn new(parts: HostParts) -> Arc<Self> {
+        let roster = Mutex::new(parts.roster.clone());
+        Arc::new(Self {
+            parts,
+            roster,
+            census: Mutex::default(),
+            groups: Mutex::default(),
+            links: Mutex::default(),
+            boots: Mutex::default(),
+            tasks: Tasks::new(),
+        })
+    }
+
+    pub(crate) fn node_id(&self) -> NodeId {
+        self.parts.identity.node_id
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.parts.identity
+    }
+
+    pub(crate) fn disk_id(&self) -> DiskId {
+        self.parts.identity.disk_id
+    }
+
+    pub(crate) fn roster(&self) -> Roster {
+        lock(&self.roster).clone()
+    }
+
+    /// Replaces who is known. Plugins that refuse early are told, and a member that is gone loses
+    /// its connections.
+    pub(crate) fn set_roster(&self, roster: Roster) {
+        let gone: Vec<PeerId> = {
+            let mut current = lock(&self.roster);
+            let gone = current.members.values().map(|member| member.identity.clone());
+            let gone = gone.filter(|identity| roster.by_identity(identity).is_none()).collect();
+            *current = roster.clone();
+            *lock(&self.census) = None;
+            gone
+        };
+        self.parts.transport.set_admission(Arc::new(move |peer, _| roster.by_identity(peer).is_some()));
+        for peer in &gone {
+            self.parts.transport.reset(peer);
+        }
+    }
+
+    fn set_census(&self, census: Roster) {
+        *lock(&self.census) = Some(census);
+    }
+
+    /// Opens a group to its peers.
+    pub(crate) fn open_group(&self, group: GroupId, service: Arc<dyn GroupService>) {
+        lock(&self.groups).insert(group, service);
+    }
+
+    pub(crate) fn close_group(&self, group: GroupId) {
+        lock(&self.groups).remove(&group);
+    }
+
+    fn group(&self, group: GroupId) -> Option<Arc<dyn GroupService>> {
+        lock(&self.groups).get(&group).cloned()
+    }
+
+    fn hello(&self) -> Hello {
+        let identity = &self.parts.identity;
+        Hello {
+            cluster_id: identity.cluster_id,
+            node_id: identity.node_id,
+            disk_id: identity.disk_id,
+            boot_id: self.parts.boot_id,
+            groups: self.parts.machines.clone(),
+        }
+    }
+
+    /// Notes the boot of a peer; whether it is another one than before.
+    fn restarted(&self, node: NodeId, boot: BootId) -> bool {
+        lock(&self.boots).insert(node, boot).is_some_and(|before| before != boot)
+    }
+
+    /// The link to `node` on `lane`, made on first use.
+    pub(crate) fn link(self: &Arc<Self>, node: NodeId, lane: Lane) -> Arc<Link<RT>> {
+        let mut links = lock(&self.links);
+        links.entry((node, lane)).or_insert_with(|| Link::start(self, node, lane)).clone()
+    }
+
+    /// Ends every stream and task, and closes the transport.
+    pub(crate) async fn close(&self) {
+        lock(&self.groups).clear();
+        self.tasks.stop().await;
+        lock(&self.links).clear();
+        self.parts.transport.close().await;
+    }
+}

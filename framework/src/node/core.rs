@@ -1,0 +1,140 @@
+//! What a running node holds together, and what every call begins with.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::config::Config;
+use super::handle::{CallOptions, Handle};
+use super::propose::Proposer;
+use super::read::Barrier;
+use super::status::{Phase, Status};
+use crate::client::Consistency;
+use crate::engine::Group;
+use crate::engine::runtime::{Runtime, before, left, now};
+use crate::error::{ReadError, ShutdownError, WriteError};
+use crate::host::Host;
+use crate::storage::Storage;
+use crate::types::{NodeId, Position};
+use crate::watch::{Watched, Watcher};
+
+/// A running node.
+pub(super) struct Core<RT: Runtime> {
+    pub(super) config: Arc<Config>,
+    pub(super) host: Arc<Host<RT>>,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) status: Watched<Status>,
+    /// Set once, when the cluster is born.
+    pub(super) running: OnceLock<Running<RT>>,
+    /// How many calls are in progress.
+    pub(super) calls: Arc<Watched<usize>>,
+}
+
+/// What there is once the node takes part.
+pub(super) struct Running<RT: Runtime> {
+    pub(super) group: Arc<Group<RT>>,
+    pub(super) proposer: Proposer<RT>,
+    pub(super) barrier: Barrier<RT>,
+}
+
+/// A call in progress.
+pub(super) struct Call(Arc<Watched<usize>>);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.update(|calls| *calls -= 1);
+    }
+}
+
+/// Why a call cannot be served at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unavailable {
+    NotReady,
+    ShuttingDown,
+    Stopped,
+}
+
+impl<RT: Runtime> Core<RT> {
+    pub(super) fn node_id(&self) -> NodeId {
+        self.host.node_id()
+    }
+
+    pub(super) fn deadline(&self, options: CallOptions) -> RT::Instant {
+        now::<RT>() + options.timeout.unwrap_or_else(|| self.config.timeouts.call())
+    }
+
+    /// Counts a call, unless the node serves no more.
+    pub(super) fn enter(&self) -> Result<Call, Unavailable> {
+        // Counted first and looked second: shutdown says so first and counts second.
+        self.calls.update(|calls| *calls += 1);
+        let call = Call(self.calls.clone());
+        match self.status.get().phase {
+            Phase::ShuttingDown => Err(Unavailable::ShuttingDown),
+            Phase::Stopped { .. } => Err(Unavailable::Stopped),
+            _ => Ok(call),
+        }
+    }
+
+    /// Waits until the node takes part.
+    pub(super) async fn running(&self, deadline: RT::Instant) -> Result<&Running<RT>, Unavailable> {
+        if let Some(running) = self.running.get() {
+            return Ok(running);
+        }
+        let mut status = self.status.watch();
+        let decided = |status: &Status| !matches!(status.phase, Phase::Starting | Phase::Joining { .. });
+        if before::<RT, _>(deadline, status.until(decided)).await.is_none() {
+            return Err(Unavailable::NotReady);
+        }
+        self.running.get().ok_or(Unavailable::Stopped)
+    }
+
+    /// Waits until the view of who leads changes, a little at most, and never past the deadline.
+    pub(super) async fn wait_for_change(&self, running: &Running<RT>, deadline: RT::Instant) {
+        const AT_MOST: Duration = Duration::from_millis(25);
+        let mut view = running.group.view();
+        let known = view.get();
+        let changed = view
+            .until(|view| view.leader != known.leader || view.term != known.term || view.stopped.is_some());
+        let at_most = now::<RT>() + AT_MOST.min(left::<RT>(deadline));
+        before::<RT, _>(at_most, changed).await;
+    }
+}
+
+/// The handle that a node gives to its clients.
+pub(super) struct Shared<RT: Runtime>(pub(super) Arc<Core<RT>>);
+
+impl<RT: Runtime> Handle for Shared<RT> {
+    fn write(
+        &self,
+        command: bytes::Bytes,
+        options: CallOptions,
+    ) -> BoxFuture<'_, Result<(Position, bytes::Bytes), WriteError>> {
+        Box::pin(self.0.write(command, options))
+    }
+
+    fn read(
+        &self,
+        query: bytes::Bytes,
+        consistency: Consistency,
+        options: CallOptions,
+    ) -> BoxFuture<'_, Result<bytes::Bytes, ReadError>> {
+        Box::pin(self.0.read(query, consistency, options))
+    }
+
+    fn status(&self) -> Watcher<Status> {
+        self.0.status.watch()
+    }
+
+    fn transfer_leader(&self, to: NodeId) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Some(running) = self.0.running.get() {
+                running.group.transfer_leader(to).await;
+            }
+        })
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, Result<(), ShutdownError>> {
+        Box::pin(self.0.shutdown())
+    }
+}

@@ -1,0 +1,265 @@
+//! A write on its way to the leader, and what comes back, as bytes.
+//!
+//! Request: `timeout ms u32 | command`. Reply: `tag u8` and its fields: 0 applied (index u64,
+//! ordinal u32, answer), 1 not leader (leader: option of u64), 2 not applied (reason u8 and its
+//! fields), 3 outcome unknown (why u8). Answer: `0 | bytes`, `1 | length u64` too large, `2` not
+//! encodable.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::write::Attempt;
+use crate::error::{NotApplied, Unknown, WriteError};
+use crate::format::{FormatError, Reader, Writer};
+use crate::state_machine::DecodeError;
+use crate::state_machine::erased::{Answer, AnswerError};
+use crate::types::{LogIndex, NodeId, Position};
+
+/// A write on its way to the leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WriteRequest {
+    pub(super) timeout: Duration,
+    pub(super) command: Bytes,
+}
+
+impl WriteRequest {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.command.len() + 4);
+        out.put_u32_le(u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX));
+        out.put_slice(&self.command);
+        out.freeze()
+    }
+
+    pub(super) fn decode(body: Bytes) -> Result<Self, FormatError> {
+        let mut reader = Reader::new("a forwarded write", body);
+        let timeout = Duration::from_millis(u64::from(reader.u32("timeout")?));
+        Ok(Self { timeout, command: reader.rest() })
+    }
+}
+
+const APPLIED: u8 = 0;
+const NOT_LEADER: u8 = 1;
+const NOT_APPLIED: u8 = 2;
+const UNKNOWN: u8 = 3;
+
+/// What became of a forwarded write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum WriteReply {
+    Applied(Position, Answer),
+    NotLeader(Option<NodeId>),
+    NotApplied(NotApplied),
+    Unknown(Unknown),
+}
+
+impl From<Attempt> for WriteReply {
+    fn from(attempt: Attempt) -> Self {
+        match attempt {
+            Attempt::Applied(position, answer) => Self::Applied(position, answer),
+            Attempt::NotLeader(leader) => Self::NotLeader(leader),
+            Attempt::Failed(WriteError::NotApplied(reason)) => match reason {
+                // Of this node and not of the cluster: the caller looks elsewhere.
+                NotApplied::ShuttingDown | NotApplied::Stopped | NotApplied::NotReady => {
+                    Self::NotLeader(None)
+                }
+                reason => Self::NotApplied(reason),
+            },
+            Attempt::Failed(WriteError::OutcomeUnknown { why, .. }) => Self::Unknown(why),
+            Attempt::Failed(WriteError::NoAnswer { position, len }) => {
+                Self::Applied(position, Err(AnswerError::TooLarge { len }))
+            }
+            Attempt::Failed(WriteError::Response { position, .. }) => {
+                Self::Applied(position, Err(AnswerError::Encode))
+            }
+        }
+    }
+}
+
+impl From<WriteReply> for Attempt {
+    fn from(reply: WriteReply) -> Self {
+        match reply {
+            WriteReply::Applied(position, answer) => Self::Applied(position, answer),
+            WriteReply::NotLeader(leader) => Self::NotLeader(leader),
+            WriteReply::NotApplied(reason) => Self::Failed(reason.into()),
+            WriteReply::Unknown(why) => Self::Failed(WriteError::OutcomeUnknown { log_id: None, why }),
+        }
+    }
+}
+
+fn put_answer(out: &mut BytesMut, answer: &Answer) {
+    match answer {
+        Ok(bytes) => {
+            out.put_u8(0);
+            out.put_slice(bytes);
+        }
+        Err(AnswerError::TooLarge { len }) => {
+            out.put_u8(1);
+            out.put_u64_le(*len);
+        }
+        Err(AnswerError::Encode) => out.put_u8(2),
+    }
+}
+
+fn read_answer(mut reader: Reader) -> Result<Answer, FormatError> {
+    match reader.u8("answer")? {
+        0 => Ok(Ok(reader.rest())),
+        1 => Ok(Err(AnswerError::TooLarge { len: reader.u64("length")? })),
+        2 => Ok(Err(AnswerError::Encode)),
+        found => Err(reader.unknown("answer", u64::from(found))),
+    }
+}
+
+fn put_text(out: &mut BytesMut, text: &str) {
+    // Cut at a whole character, far above any message of ours.
+    let mut end = text.len().min(4096);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    out.put_text(&text[..end]);
+}
+
+fn put_reason(out: &mut BytesMut, reason: &NotApplied) {
+    let numbers = |out: &mut BytesMut, code: u8, one: usize, two: usize| {
+        out.put_u8(code);
+        out.put_u64_le(one as u64);
+        out.put_u64_le(two as u64);
+    };
+    match reason {
+        NotApplied::NoLeader { waited } => numbers(out, 1, waited.as_millis() as usize, 0),
+        NotApplied::Deadline => out.put_u8(2),
+        NotApplied::TooLarge { len, max } => numbers(out, 3, *len, *max),
+        NotApplied::BadCommand(error) => {
+            out.put_u8(4);
+            put_text(out, &error.to_string());
+        }
+        NotApplied::Encode { detail } => {
+            out.put_u8(5);
+            put_text(out, detail);
+        }
+        NotApplied::Busy { queued, limit } => numbers(out, 6, *queued, *limit),
+        NotApplied::DiskFull => out.put_u8(7),
+        NotApplied::ShuttingDown => out.put_u8(8),
+        NotApplied::Stopped => out.put_u8(9),
+        NotApplied::NotReady => out.put_u8(10),
+    }
+}
+
+fn read_reason(mut reader: Reader) -> Result<NotApplied, FormatError> {
+    let code = reader.u8("reason")?;
+    let mut number = |field| reader.u64(field).map(|number| number as usize);
+    Ok(match code {
+        1 => NotApplied::NoLeader { waited: Duration::from_millis(number("waited")? as u64) },
+        2 => NotApplied::Deadline,
+        3 => NotApplied::TooLarge { len: number("length")?, max: number("limit")? },
+        4 => NotApplied::BadCommand(DecodeError::Remote { detail: reader.text("detail")? }),
+        5 => NotApplied::Encode { detail: reader.text("detail")? },
+        6 => NotApplied::Busy { queued: number("queued")?, limit: number("limit")? },
+        7 => NotApplied::DiskFull,
+        8 => NotApplied::ShuttingDown,
+        9 => NotApplied::Stopped,
+        10 => NotApplied::NotReady,
+        found => return Err(reader.unknown("reason", u64::from(found))),
+    })
+}
+
+impl WriteReply {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        match self {
+            Self::Applied(position, answer) => {
+                out.put_u8(APPLIED);
+                out.put_u64_le(position.index.0);
+                out.put_u32_le(position.ordinal);
+                put_answer(&mut out, answer);
+            }
+            Self::NotLeader(leader) => {
+                out.put_u8(NOT_LEADER);
+                out.put_option(*leader, |out, leader| out.put_u64_le(leader.0));
+            }
+            Self::NotApplied(reason) => {
+                out.put_u8(NOT_APPLIED);
+                put_reason(&mut out, reason);
+            }
+            Self::Unknown(why) => {
+                out.put_u8(UNKNOWN);
+                out.put_u8(match why {
+                    Unknown::Deadline => 1,
+                    Unknown::LeaderChanged => 2,
+                    Unknown::ConnectionLost => 3,
+                    Unknown::Stopped => 4,
+                });
+            }
+        }
+        out.freeze()
+    }
+
+    pub(super) fn decode(body: Bytes) -> Result<Self, FormatError> {
+        let mut reader = Reader::new("the answer to a forwarded write", body);
+        match reader.u8("tag")? {
+            APPLIED => {
+                let index = LogIndex(reader.u64("index")?);
+                let position = Position { index, ordinal: reader.u32("ordinal")? };
+                Ok(Self::Applied(position, read_answer(reader)?))
+            }
+            NOT_LEADER => {
+                let leader = reader.option("leader", |reader| reader.u64("leader").map(NodeId))?;
+                Ok(Self::NotLeader(leader))
+            }
+            NOT_APPLIED => Ok(Self::NotApplied(read_reason(reader)?)),
+            UNKNOWN => match reader.u8("why")? {
+                1 => Ok(Self::Unknown(Unknown::Deadline)),
+                2 => Ok(Self::Unknown(Unknown::LeaderChanged)),
+                3 => Ok(Self::Unknown(Unknown::ConnectionLost)),
+                4 => Ok(Self::Unknown(Unknown::Stopped)),
+                found => Err(reader.unknown("why", u64::from(found))),
+            },
+            found => Err(reader.unknown("tag", u64::from(found))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_forwarded_write() {
+        let request =
+            WriteRequest { timeout: Duration::from_millis(300), command: Bytes::from_static(b"ab") };
+        assert_eq!(request.encode().as_ref(), [44, 1, 0, 0, b'a', b'b']);
+        assert_eq!(WriteRequest::decode(request.encode()), Ok(request));
+        let position = Position { index: LogIndex(7), ordinal: 2 };
+        let reply = WriteReply::Applied(position, Ok(Bytes::from_static(b"x")));
+        assert_eq!(reply.encode().as_ref(), [0, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, b'x']);
+    }
+
+    #[test]
+    fn every_answer_comes_back() {
+        let position = Position { index: LogIndex(7), ordinal: 2 };
+        let reasons = [
+            NotApplied::NoLeader { waited: Duration::from_secs(1) },
+            NotApplied::Deadline,
+            NotApplied::TooLarge { len: 3, max: 2 },
+            NotApplied::BadCommand(DecodeError::Remote { detail: "why".into() }),
+            NotApplied::Encode { detail: "why".into() },
+            NotApplied::Busy { queued: 1, limit: 2 },
+            NotApplied::DiskFull,
+            NotApplied::ShuttingDown,
+            NotApplied::Stopped,
+            NotApplied::NotReady,
+        ];
+        let unknown = [Unknown::Deadline, Unknown::LeaderChanged, Unknown::ConnectionLost, Unknown::Stopped];
+        let mut all: Vec<WriteReply> = reasons.into_iter().map(WriteReply::NotApplied).collect();
+        all.extend(unknown.into_iter().map(WriteReply::Unknown));
+        all.extend([
+            WriteReply::Applied(position, Ok(Bytes::from_static(b"x"))),
+            WriteReply::Applied(position, Err(AnswerError::TooLarge { len: 9 })),
+            WriteReply::Applied(position, Err(AnswerError::Encode)),
+            WriteReply::NotLeader(None),
+            WriteReply::NotLeader(Some(NodeId(3))),
+        ]);
+        for reply in all {
+            assert_eq!(WriteReply::decode(reply.encode()), Ok(reply));
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Step 3 of a write: commands that arrive together share an entry.
+//!
+//! While as many batches are on their way as may be, commands wait and gather; a command that comes
+//! when there is room goes at once, alone, so that a lone write pays nothing for batching.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::channel::{mpsc, oneshot};
+
+use crate::engine::runtime::Runtime;
+use crate::engine::{Group, ProposeError};
+use crate::format::entry::{Body, Command};
+use crate::node::config::LimitsSection;
+use crate::state_machine::erased::Answer;
+use crate::types::{LogId, Position};
+
+/// What became of a command.
+pub(super) type Outcome = Result<(Position, Answer), ProposeError>;
+
+struct Waiting {
+    ticket: u64,
+    command: Bytes,
+    done: oneshot::Sender<Outcome>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Of commands that have no outcome yet, waiting or on their way.
+    bytes: usize,
+    in_flight: usize,
+    next_ticket: u64,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    limits: LimitsSection,
+    room: mpsc::UnboundedSender<()>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what goes into the next entry, if there is room for one.
+    fn take(self: &Arc<Self>) -> Option<Batch> {
+        let mut queue = self.lock();
+        if queue.in_flight >= self.limits.batches_in_flight {
+            return None;
+        }
+        let (mut waiters, mut commands, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while let Some(next) = queue.waiting.front() {
+            let len = next.command.len();
+            if !waiters.is_empty() && bytes + len > self.limits.batch_bytes {
+                break;
+            }
+            let Some(next) = queue.waiting.pop_front() else { break };
+            if next.done.is_canceled() {
+                queue.bytes -= len;
+                continue;
+            }
+            bytes += len;
+            commands.push(Command { bytes: next.command, ..Command::default() });
+            waiters.push(next.done);
+        }
+        if waiters.is_empty() {
+            return None;
+        }
+        queue.in_flight += 1;
+        Some(Batch { shared: self.clone(), waiters, commands, bytes })
+    }
+}
+
+/// Commands on their way in one entry.
+struct Batch {
+    shared: Arc<Shared>,
+    waiters: Vec<oneshot::Sender<Outcome>>,
+    commands: Vec<Command>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn complete(mut self, result: Result<(LogId, Vec<Answer>), ProposeError>) {
+        let waiters = std::mem::take(&mut self.waiters);
+        match result {
+            Ok((log_id, answers)) => {
+                for ((ordinal, waiter), answer) in (0..).zip(waiters).zip(answers) {
+                    let position = Position { index: log_id.index, ordinal };
+                    drop(waiter.send(Ok((position, answer))));
+                }
+            }
+            Err(error) => waiters.into_iter().for_each(|waiter| drop(waiter.send(Err(error)))),
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        {
+            let mut queue = self.shared.lock();
+            queue.bytes -= self.bytes;
+            queue.in_flight -= 1;
+        }
+        for waiter in self.waiters.drain(..) {
+            drop(waiter.send(Err(ProposeError::Stopped)));
+        }
+        drop(self.shared.room.unbounded_send(()));
+    }
+}
+
+/// Gathers commands into entries.
+pub(super) struct Proposer<RT: Runtime> {
+    shared: Arc<Shared>,
+    group: Arc<Group<RT>>,
+}
+
+/// A command on its way.
+pub(super) struct Proposed {
+    ticket: u64,
+    pub(super) outcome: oneshot::Receiver<Outcome>,
+}
+
+/// The queue is full.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Full {
+    pub(super) queued: usize,
+    pub(super) limit: usize,
+}
+
+impl<RT: Runtime> Proposer<RT> {
+    /// A proposer, and the task that sends what has gathered.
+    pub(super) fn new(
+        group: Arc<Group<RT>>,
+        limits: LimitsSection,
+    ) -> (Self, impl Future<Output = ()> + Send) {
+        let (room, mut rooms) = mpsc::unbounded();
+        let shared = Arc::new(Shared { queue: Mutex::default(), limits, room });
+        let this = Self { shared: shared.clone(), group: group.clone() };
+        let task = async move {
+            while rooms.next().await.is_some() {
+                while let Some(batch) = shared.take() {
+                    send(&group, batch).await;
+                }
+            }
+        };
+        (this, task)
+    }
+
+    /// Queues a command, and sends it at once when there is room.
+    pub(super) async fn submit(&self, command: Bytes) -> Result<Proposed, Full> {
+        let (done, outcome) = oneshot::channel();
+        let (ticket, batch) = {
+            let mut queue = self.shared.lock();
+            let limit = self.shared.limits.queue_bytes;
+            if queue.bytes + command.len() > limit {
+                return Err(Full { queued: queue.bytes, limit });
+            }
+            let ticket = queue.next_ticket;
+            queue.next_ticket += 1;
+            queue.bytes += command.len();
+            queue.waiting.push_back(Waiting { ticket, command, done });
+            drop(queue);
+            (ticket, self.shared.take())
+        };
+        if let Some(batch) = batch {
+            send(&self.group, batch).await;
+        }
+        Ok(Proposed { ticket, outcome })
+    }
+
+    /// Takes a command back that is still waiting; `false` when it is on its way.
+    pub(super) fn withdraw(&self, proposed: &Proposed) -> bool {
+        let mut queue = self.shared.lock();
+        let place = queue.waiting.iter().position(|waiting| waiting.ticket == proposed.ticket);
+        let Some(withdrawn) = place.and_then(|place| queue.waiting.remove(place)) else { return false };
+        queue.bytes -= withdrawn.command.len();
+        true
+    }
+}
+
+async fn send<RT: Runtime>(group: &Group<RT>, mut batch: Batch) {
+    let body = Body::of_commands(&std::mem::take(&mut batch.commands));
+    group.propose(body, move |result| batch.complete(result)).await;
+}

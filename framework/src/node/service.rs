@@ -1,0 +1,71 @@
+//! What a node does for its peers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::core::Core;
+use super::forward::{WriteReply, WriteRequest};
+use super::{read, write};
+use crate::engine::runtime::{Runtime, now};
+use crate::error::NotApplied;
+use crate::host::{Call, GroupService, Reply, Session, Status};
+use crate::types::NodeId;
+
+/// A running node, as its peers see it.
+pub(super) struct PeerService<RT: Runtime>(pub(super) Arc<Core<RT>>);
+
+impl<RT: Runtime> GroupService for PeerService<RT> {
+    fn call(&self, peer: NodeId, call: Call, body: Bytes) -> BoxFuture<'static, Reply> {
+        let core = self.0.clone();
+        Box::pin(async move {
+            let Some(running) = core.running.get() else { return Reply::empty(Status::NoSuchGroup) };
+            match call {
+                Call::Write => core.forwarded_write(peer, body).await,
+                Call::ReadIndex => Reply::done(read::encode(running.group.read_index().await)),
+                call => running.group.answer(peer, call, body).await,
+            }
+        })
+    }
+
+    fn append(&self, peer: NodeId, first: Bytes, session: Session) -> BoxFuture<'static, ()> {
+        let core = self.0.clone();
+        Box::pin(async move {
+            let Some(running) = core.running.get() else { return };
+            if let Err(error) = running.group.clone().receive_appends(peer, first, session).await {
+                tracing::warn!(%peer, %error, "append stream given up");
+            }
+        })
+    }
+
+    fn snapshot(&self, peer: NodeId, first: Bytes, session: Session) -> BoxFuture<'static, ()> {
+        let core = self.0.clone();
+        Box::pin(async move {
+            let Some(running) = core.running.get() else { return };
+            if let Err(error) = running.group.clone().receive_snapshot(peer, first, session).await {
+                tracing::warn!(%peer, %error, "snapshot not received");
+            }
+        })
+    }
+}
+
+impl<RT: Runtime> Core<RT> {
+    /// A write that came in at another node. Tried here once; its caller looks further.
+    async fn forwarded_write(&self, peer: NodeId, body: Bytes) -> Reply {
+        let request = match WriteRequest::decode(body) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::warn!(%peer, %error, "forwarded write refused");
+                return Reply::empty(Status::Malformed);
+            }
+        };
+        let deadline = now::<RT>() + request.timeout;
+        let attempt = match (self.enter(), self.running.get()) {
+            (Ok(_call), Some(running)) => self.write_here(running, request.command, deadline).await,
+            (Err(unavailable), _) => NotApplied::from(unavailable).into(),
+            (_, None) => write::Attempt::NotLeader(None),
+        };
+        Reply::done(WriteReply::from(attempt).encode())
+    }
+}

@@ -1,0 +1,310 @@
+//! Starting: the same for the first boot and for every restart.
+//!
+//! Storage and cluster description are checked against each other; a fresh directory gets its
+//! identity before the first word to a peer; an unborn cluster waits for its members; and then the
+//! group starts from what the disk holds.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+
+use super::cluster::Cluster;
+use super::config::Config;
+use super::core::{Core, Running, Shared};
+use super::handle::Handle;
+use super::propose::Proposer;
+use super::read::Barrier;
+use super::service::PeerService;
+use super::status::{Phase, Status};
+use crate::engine::runtime::{Runtime, TokioRuntime, now, random};
+use crate::engine::{Group, GroupOptions, View, write_birth};
+use crate::error::{BootstrapError, StartError, StorageError};
+use crate::format::hello::GroupHello;
+use crate::host::{Host, HostParts, Roster, wait_for_birth};
+use crate::state_machine::erased::ErasedMachine;
+use crate::storage::{GroupState, Identity, Storage};
+use crate::transport::Transport;
+use crate::types::{BootId, DiskId, GroupId, Member, NodeId, PeerId};
+use crate::watch::Watched;
+
+/// What a node is made of, erased.
+pub(super) struct Parts {
+    pub(super) machine: Box<dyn ErasedMachine>,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) cluster: Cluster,
+    pub(super) config: Arc<Config>,
+}
+
+/// A node that has started.
+pub(super) struct Started {
+    pub(super) handle: Arc<dyn Handle>,
+    /// Dropped with the node.
+    pub(super) alive: oneshot::Sender<()>,
+}
+
+const GROUP: GroupId = GroupId::MAIN;
+
+/// Starts on tokio. Not generic, so that a user's crate compiles none of the engine.
+pub(super) fn start_on_tokio(parts: Parts) -> BoxFuture<'static, Result<Started, StartError>> {
+    start::<TokioRuntime>(parts)
+}
+
+/// Boxed here, where it can be proved to be `Send` for every runtime.
+pub(super) fn start<RT: Runtime>(parts: Parts) -> BoxFuture<'static, Result<Started, StartError>> {
+    Box::pin(async move {
+        let (storage, transport) = (parts.storage.clone(), parts.transport.clone());
+        let result = try_start::<RT>(parts).await;
+        if result.is_err() {
+            transport.close().await;
+            storage.close().await;
+        }
+        result
+    })
+}
+
+async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
+    let Parts { machine, storage, transport, cluster, config } = parts;
+    config.validate()?;
+    let list = cluster.list()?;
+    let found = storage.open(GROUP).await?;
+    let key = transport.identity();
+    let identity = match storage.identity().await? {
+        Some(recorded) => check_recorded(recorded, &cluster, list.as_ref(), &key, &config)?,
+        None => first_identity::<RT>(&*storage, &found, &cluster, list.as_ref(), &key, &config).await?,
+    };
+    let born = !found.log.is_empty() || found.purged.is_some();
+    let roster = Roster { members: list.clone().unwrap_or_default(), born: false };
+    if !born && roster.members.is_empty() {
+        return Err(BootstrapError::NothingRecorded.into());
+    }
+    let host = Host::<RT>::new(HostParts {
+        transport,
+        identity,
+        boot_id: BootId(random::<RT>()),
+        machines: vec![GroupHello {
+            group: GROUP,
+            machine: machine.name().to_owned(),
+            version: machine.version(),
+        }],
+        roster: Roster::default(),
+        connect_timeout: std::time::Duration::from_millis(config.timeouts.connect_ms),
+        silence: std::time::Duration::from_millis(config.election.timeout_min_ms),
+        queue_bytes: config.limits.queue_bytes,
+    });
+    let core = Arc::new(Core {
+        config,
+        host,
+        storage,
+        status: Watched::new(Status::new(identity.node_id, identity.cluster_id)),
+        running: OnceLock::new(),
+        calls: Arc::new(Watched::new(0)),
+    });
+    core.host.set_roster(roster);
+    let started = async {
+        if born {
+            core.take_part(machine, &found, &key).await?;
+            core.host.serve();
+        } else {
+            core.host.serve();
+            core.clone().be_born(machine, key).await?;
+        }
+        Ok(())
+    };
+    if let Err(error) = started.await {
+        drop(core.halt("it did not start").await);
+        return Err(error);
+    }
+    let (alive, gone) = oneshot::channel();
+    let stopping = core.clone();
+    drop(RT::spawn(async move {
+        // Resolves, always with an error, when the node is dropped.
+        let _ = gone.await;
+        drop(stopping.halt("dropped").await);
+    }));
+    Ok(Started { handle: Arc::new(Shared(core)), alive })
+}
+
+/// Checks what a disk records against what this start says.
+fn check_recorded(
+    recorded: Identity,
+    cluster: &Cluster,
+    list: Option<&BTreeMap<NodeId, Member>>,
+    key: &PeerId,
+    config: &Config,
+) -> Result<Identity, BootstrapError> {
+    if let Some(offered) = config.node.id.filter(|offered| *offered != recorded.node_id) {
+        return Err(BootstrapError::OtherNode { recorded: recorded.node_id, offered });
+    }
+    if let Some(list) = list {
+        let offered = cluster.id(list);
+        if offered != recorded.cluster_id {
+            return Err(BootstrapError::OtherCluster { recorded: recorded.cluster_id, offered });
+        }
+        let own = Cluster::own(list, key)?;
+        if own.node_id != recorded.node_id {
+            return Err(BootstrapError::OtherNode { recorded: recorded.node_id, offered: own.node_id });
+        }
+    }
+    Ok(recorded)
+}
+
+/// Gives a fresh storage its identity. Durable before the first word to a peer.
+async fn first_identity<RT: Runtime>(
+    storage: &dyn Storage,
+    found: &GroupState,
+    cluster: &Cluster,
+    list: Option<&BTreeMap<NodeId, Member>>,
+    key: &PeerId,
+    config: &Config,
+) -> Result<Identity, StartError> {
+    if !found.log.is_empty() || found.vote.is_some() || found.purged.is_some() {
+        // Whose log it is must not be guessed: its votes may have been given under another name.
+        return Err(
+            StorageError::IdentityMissing { path: config.node.data_dir.clone().unwrap_or_default() }.into()
+        );
+    }
+    let list = list.ok_or(BootstrapError::NothingRecorded)?;
+    let own = Cluster::own(list, key)?;
+    if let Some(configured) = config.node.id.filter(|configured| *configured != own.node_id) {
+        return Err(BootstrapError::OtherNodeId { configured, listed: own.node_id }.into());
+    }
+    let mut disk = [0; 16];
+    disk[..8].copy_from_slice(&random::<RT>().to_le_bytes());
+    disk[8..].copy_from_slice(&random::<RT>().to_le_bytes());
+    let identity = Identity { cluster_id: cluster.id(list), node_id: own.node_id, disk_id: DiskId(disk) };
+    storage.set_identity_once(&identity).await?;
+    Ok(identity)
+}
+
+impl<RT: Runtime> Core<RT> {
+    /// Waits until the cluster is born, in the background after the first round of questions.
+    async fn be_born(
+        self: Arc<Self>,
+        machine: Box<dyn ErasedMachine>,
+        key: PeerId,
+    ) -> Result<(), StartError> {
+        let (verdict, first_round) = oneshot::channel();
+        let mut verdict = Some(verdict);
+        let core = self.clone();
+        self.host.tasks.spawn::<RT>(async move {
+            let born =
+                core.birth(machine, &key, || drop(verdict.take().map(|verdict| verdict.send(Ok(()))))).await;
+            match (born, verdict.take()) {
+                (Ok(()), None) => {}
+                (result, Some(verdict)) => drop(verdict.send(result)),
+                (Err(error), None) => core.fail(&error),
+            }
+        });
+        first_round.await.unwrap_or_else(|_| {
+            Err(StartError::Engine { detail: "the node was stopped while it started".to_owned() })
+        })
+    }
+
+    async fn birth(
+        self: &Arc<Self>,
+        machine: Box<dyn ErasedMachine>,
+        key: &PeerId,
+        mut after_first_round: impl FnMut() + Send,
+    ) -> Result<(), StartError> {
+        let members = wait_for_birth(&self.host, |waiting_for| {
+            tracing::info!(?waiting_for, "waiting for the other members of a new cluster");
+            self.status.update(|status| status.phase = Phase::Joining { waiting_for });
+            after_first_round();
+        })
+        .await?;
+        write_birth(&*self.storage, GROUP, &members).await?;
+        let found = self.storage.open(GROUP).await?;
+        self.take_part(machine, &found, key).await
+    }
+
+    /// Stops for a reason that nobody waits for any more.
+    fn fail(self: &Arc<Self>, error: &StartError) {
+        tracing::error!(%error, "the node stops");
+        let core = self.clone();
+        let reason = error.to_string();
+        drop(RT::spawn(async move { drop(core.halt(&reason).await) }));
+    }
+
+    /// Starts the group from what the disk holds, and serves.
+    async fn take_part(
+        self: &Arc<Self>,
+        machine: Box<dyn ErasedMachine>,
+        found: &GroupState,
+        key: &PeerId,
+    ) -> Result<(), StartError> {
+        let born = now::<RT>();
+        let identity = self.host.identity();
+        let options = GroupOptions {
+            group: GROUP,
+            cluster_id: identity.cluster_id,
+            node_id: identity.node_id,
+            config: self.config.clone(),
+            storage: self.storage.clone(),
+            machine,
+            monotonic: Box::new(move || now::<RT>() - born),
+        };
+        let group = Group::start(&self.host, found, options).await?;
+        let view = group.view().get();
+        if let Some(member) =
+            view.membership.members.get(&identity.node_id).filter(|member| member.identity != *key)
+        {
+            let _ = group.stop().await;
+            let (recorded, found) = (member.identity.clone(), key.clone());
+            return Err(BootstrapError::OtherKey { node_id: identity.node_id, recorded, found }.into());
+        }
+        self.show(&view);
+        let (proposer, proposing) = Proposer::new(group.clone(), self.config.limits.clone());
+        let patience = std::time::Duration::from_millis(self.config.election.timeout_max_ms);
+        let (barrier, asking) = Barrier::new(self.host.clone(), group.clone(), patience);
+        self.host.tasks.spawn::<RT>(proposing);
+        self.host.tasks.spawn::<RT>(asking);
+        self.host.tasks.spawn::<RT>(self.clone().follow_group(group.clone()));
+        self.host.tasks.spawn::<RT>(self.clone().follow_health());
+        drop(self.running.set(Running { group, proposer, barrier }));
+        self.host.open_group(GROUP, Arc::new(PeerService(self.clone())));
+        self.status.update(|status| status.phase = Phase::Running);
+        Ok(())
+    }
+
+    fn show(&self, view: &View) {
+        let known = self.host.roster();
+        if !view.membership.members.is_empty() && (known.members != view.membership.members || !known.born) {
+            self.host.set_roster(Roster { members: view.membership.members.clone(), born: true });
+        }
+        self.status.update(|status| {
+            status.role = view.role;
+            status.term = view.term;
+            status.leader = view.leader;
+            status.last_log = view.last_log;
+            status.committed = view.committed;
+            status.applied = view.applied;
+            status.snapshot = view.snapshot;
+            status.purged = view.purged;
+            status.membership = view.membership.clone();
+            if let Some(reason) = view.stopped.as_ref().filter(|_| status.phase == Phase::Running) {
+                status.phase = Phase::Stopped { reason: reason.clone() };
+            }
+        });
+    }
+
+    async fn follow_group(self: Arc<Self>, group: Arc<Group<RT>>) {
+        let mut view = group.view();
+        let mut current = Some(view.get());
+        while let Some(view_now) = current {
+            self.show(&view_now);
+            current = view.changed().await;
+        }
+    }
+
+    async fn follow_health(self: Arc<Self>) {
+        let mut health = self.storage.health();
+        let mut current = Some(health.get());
+        while let Some(now) = current {
+            self.status.update(|status| status.health = now);
+            current = health.changed().await;
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Step 2 of a write: to the leader, wherever it is, and again while nothing can have happened.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::core::{Core, Running, Unavailable};
+use super::forward::{WriteReply, WriteRequest};
+use super::handle::CallOptions;
+use super::propose::Full;
+use crate::engine::ProposeError;
+use crate::engine::runtime::{Instant as _, Runtime, before, left, now};
+use crate::error::{NotApplied, Unknown, WriteError};
+use crate::host::{Call, CallError, Status};
+use crate::state_machine::erased::{Answer, AnswerError};
+use crate::storage::Health;
+use crate::transport::Lane;
+use crate::types::{NodeId, Position};
+
+/// What one attempt at one node came to.
+pub(super) enum Attempt {
+    Applied(Position, Answer),
+    /// It does not lead; nothing was appended. Perhaps it knows who does.
+    NotLeader(Option<NodeId>),
+    Failed(WriteError),
+}
+
+impl From<NotApplied> for Attempt {
+    fn from(reason: NotApplied) -> Self {
+        Self::Failed(reason.into())
+    }
+}
+
+fn unknown(why: Unknown) -> Attempt {
+    Attempt::Failed(WriteError::OutcomeUnknown { log_id: None, why })
+}
+
+impl From<Unavailable> for NotApplied {
+    fn from(unavailable: Unavailable) -> Self {
+        match unavailable {
+            Unavailable::NotReady => Self::NotReady,
+            Unavailable::ShuttingDown => Self::ShuttingDown,
+            Unavailable::Stopped => Self::Stopped,
+        }
+    }
+}
+
+/// How much earlier than its caller the leader gives up, so that its word still arrives.
+const HEAD_START: Duration = Duration::from_millis(50);
+
+impl<RT: Runtime> Core<RT> {
+    /// Proposes a command on whichever node leads, and waits until it is applied.
+    pub(super) async fn write(
+        &self,
+        command: Bytes,
+        options: CallOptions,
+    ) -> Result<(Position, Bytes), WriteError> {
+        let started = now::<RT>();
+        let deadline = self.deadline(options);
+        let _call = self.enter().map_err(NotApplied::from)?;
+        let max = self.config.limits.max_command_bytes;
+        if command.len() > max {
+            return Err(NotApplied::TooLarge { len: command.len(), max }.into());
+        }
+        let running = self.running(deadline).await.map_err(NotApplied::from)?;
+        let mut hint = None;
+        loop {
+            let view = running.group.view().get();
+            if view.stopped.is_some() {
+                return Err(NotApplied::Stopped.into());
+            }
+            let attempt = match hint.take().or(view.leader) {
+                Some(leader) if leader == self.node_id() => {
+                    self.write_here(running, command.clone(), deadline).await
+                }
+                Some(leader) => self.write_there(running, leader, &command, deadline).await,
+                None => Attempt::NotLeader(None),
+            };
+            match attempt {
+                Attempt::Applied(position, answer) => return with_answer(position, answer),
+                Attempt::Failed(error) => return Err(error),
+                Attempt::NotLeader(leader) => {
+                    if now::<RT>() >= deadline {
+                        return Err(NotApplied::NoLeader { waited: started.elapsed() }.into());
+                    }
+                    // A hint to somebody else is worth a try at once; otherwise somebody has to be
+                    // elected, or a new leader's lease has to begin.
+                    if leader.is_some() && leader != view.leader && leader != Some(self.node_id()) {
+                        hint = leader;
+                    } else {
+                        self.wait_for_change(running, deadline).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One attempt at this node.
+    pub(super) async fn write_here(
+        &self,
+        running: &Running<RT>,
+        command: Bytes,
+        deadline: RT::Instant,
+    ) -> Attempt {
+        if self.storage.health().get() != Health::Ok {
+            return NotApplied::DiskFull.into();
+        }
+        let (len, max) = (command.len(), self.config.limits.max_command_bytes);
+        if len > max {
+            return NotApplied::TooLarge { len, max }.into();
+        }
+        // What cannot be decoded now could not be at apply, and would stop every replica.
+        if let Err(error) = running.group.check(&command) {
+            return NotApplied::BadCommand(error).into();
+        }
+        let mut proposed = match running.proposer.submit(command).await {
+            Ok(proposed) => proposed,
+            Err(Full { queued, limit }) => return NotApplied::Busy { queued, limit }.into(),
+        };
+        match before::<RT, _>(deadline, &mut proposed.outcome).await {
+            Some(Ok(Ok((position, answer)))) => Attempt::Applied(position, answer),
+            Some(Ok(Err(ProposeError::NotLeader { leader }))) => Attempt::NotLeader(leader),
+            Some(Ok(Err(ProposeError::Discarded))) => unknown(Unknown::LeaderChanged),
+            Some(Ok(Err(ProposeError::Stopped)) | Err(_)) => unknown(Unknown::Stopped),
+            None if running.proposer.withdraw(&proposed) => NotApplied::Deadline.into(),
+            None => unknown(Unknown::Deadline),
+        }
+    }
+
+    /// One attempt at another node.
+    async fn write_there(
+        &self,
+        running: &Running<RT>,
+        leader: NodeId,
+        command: &Bytes,
+        deadline: RT::Instant,
+    ) -> Attempt {
+        let left = left::<RT>(deadline);
+        let timeout = left.saturating_sub(HEAD_START.min(left / 10));
+        let body = WriteRequest { timeout, command: command.clone() }.encode();
+        let link = self.host.link(leader, Lane::Client);
+        match link.call(running.group.group(), Call::Write, body, deadline).await {
+            Ok(reply) => match reply.status {
+                Status::Done => WriteReply::decode(reply.body).map_or_else(
+                    |error| {
+                        tracing::warn!(%leader, %error, "answer to a forwarded write not understood");
+                        unknown(Unknown::ConnectionLost)
+                    },
+                    Attempt::from,
+                ),
+                Status::NoSuchGroup | Status::Malformed => Attempt::NotLeader(None),
+                Status::Stopped => unknown(Unknown::Stopped),
+            },
+            Err(CallError::NotSent(_)) => Attempt::NotLeader(None),
+            Err(CallError::Busy { queued }) => {
+                NotApplied::Busy { queued, limit: self.config.limits.queue_bytes }.into()
+            }
+            Err(CallError::Timeout) => unknown(Unknown::Deadline),
+            Err(CallError::Lost) => unknown(Unknown::ConnectionLost),
+        }
+    }
+}
+
+fn with_answer(position: Position, answer: Answer) -> Result<(Position, Bytes), WriteError> {
+    match answer {
+        Ok(bytes) => Ok((position, bytes)),
+        Err(AnswerError::TooLarge { len }) => Err(WriteError::NoAnswer { position, len }),
+        Err(AnswerError::Encode) => Err(WriteError::NoAnswer { position, len: 0 }),
+    }
+}

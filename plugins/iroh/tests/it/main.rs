@@ -1,0 +1,11 @@
+//! The transport over real sockets on loopback, with peers that behave and peers that do not.
+
+mod admission;
+mod close;
+mod frames;
+mod hostile;
+mod key_file;
+mod lanes;
+mod reach;
+mod restart;
+mod support;

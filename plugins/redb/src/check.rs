@@ -1,0 +1,67 @@
+//! The deep check: every row and value of the log, beyond what redb checks of its pages.
+
+use std::collections::BTreeMap;
+
+use quorate::error::StorageError;
+use quorate::types::GroupId;
+use redb::ReadableTable;
+
+use crate::database::Tables;
+use crate::error::{at, damaged};
+use crate::meta::{self, Name, Purged};
+use crate::read::{self, missing, overlap};
+
+const CHECKING: &str = "check log.redb";
+
+/// Whether there is no entry, vote or marker of any group.
+pub(crate) fn is_empty(tables: &Tables) -> Result<bool, StorageError> {
+    let log = tables.log.first().map_err(at(CHECKING))?;
+    Ok(log.is_none() && tables.meta.first().map_err(at(CHECKING))?.is_none())
+}
+
+/// Reads everything, and fails on the first thing that cannot be.
+pub(crate) fn check(tables: &Tables) -> Result<(), StorageError> {
+    let purged = values(tables)?;
+    let mut before: Option<(GroupId, u64)> = None;
+    for row in tables.log.iter().map_err(at(CHECKING))? {
+        let (key, value) = row.map_err(at(CHECKING))?;
+        let (group, first) = (GroupId(key.value().0), key.value().1);
+        let row = read::parse(group, first, value.value())?;
+        for at in 0..row.count() {
+            row.bounds(at).map_err(|error| read::damaged(group, first + at as u64, &error))?;
+        }
+        let visible = purged.get(&group).map_or(0, |upto| upto + 1);
+        let expected = match before {
+            Some((same, end)) if same == group => Some(end.max(visible)),
+            // Before the first entry of a group nothing is missing, but for what the marker says.
+            _ => (visible > 0).then_some(visible),
+        };
+        match before {
+            Some((same, end)) if same == group && first < end => return Err(overlap(group, end, first)),
+            _ => {}
+        }
+        if let Some(expected) = expected.filter(|expected| first > *expected) {
+            return Err(missing(group, expected, first));
+        }
+        before = Some((group, first + row.count() as u64));
+    }
+    Ok(())
+}
+
+/// Checks every value, and returns the purge markers.
+fn values(tables: &Tables) -> Result<BTreeMap<GroupId, u64>, StorageError> {
+    let mut purged = BTreeMap::new();
+    for row in tables.meta.iter().map_err(at(CHECKING))? {
+        let (key, value) = row.map_err(at(CHECKING))?;
+        let (group, name) = (GroupId(key.value().0), key.value().1);
+        let known = [Name::Vote, Name::Committed, Name::Purged];
+        let Some(name) = known.into_iter().find(|known| known.as_str() == name) else {
+            return Err(damaged(format!("a value of {group} is named {name}")));
+        };
+        let body = meta::decode(group, name, value.value())?;
+        if name == Name::Purged {
+            purged.insert(group, Purged::parse(group, &body)?.upto);
+        }
+    }
+    Ok(purged)
+}

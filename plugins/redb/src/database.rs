@@ -1,0 +1,219 @@
+//! `log.redb`: created so that a crash leaves it whole or not there, opened, reopened, closed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use quorate::error::StorageError;
+use redb::{
+    Database, DatabaseError, ReadOnlyTable, ReadableDatabase, StorageBackend, TableDefinition,
+    WriteTransaction,
+};
+
+use crate::backend::{PAGE, Preallocated, Shared};
+use crate::error::{at, damaged, guarded};
+use crate::hooks::{Files, Open, OpenBackend};
+
+/// The file's name.
+pub(crate) const NAME: &str = "log.redb";
+/// Its name before it is whole.
+pub(crate) const TEMP: &str = "log.redb.tmp";
+
+/// Group and index of the first entry.
+pub(crate) type LogKey = (u64, u64);
+/// Group and name.
+pub(crate) type MetaKey = (u64, &'static str);
+
+/// Rows of entries.
+pub(crate) const LOG: TableDefinition<LogKey, &[u8]> = TableDefinition::new("log");
+/// Vote, committed, purged.
+pub(crate) const META: TableDefinition<MetaKey, &[u8]> = TableDefinition::new("meta");
+
+/// How to open the file.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Opens what is under redb.
+    pub(crate) backend: OpenBackend,
+    /// Bytes of zeros ahead of need.
+    pub(crate) step: u64,
+    /// Bytes that redb may cache.
+    pub(crate) cache_bytes: usize,
+    /// Whether an open reads the whole file and checks it.
+    pub(crate) deep_check: bool,
+}
+
+/// The tables as one moment left them.
+pub(crate) struct Tables {
+    /// Rows of entries.
+    pub(crate) log: ReadOnlyTable<LogKey, &'static [u8]>,
+    /// Vote, committed, purged.
+    pub(crate) meta: ReadOnlyTable<MetaKey, &'static [u8]>,
+}
+
+/// The open file. Readers share it; only the writer replaces or closes it.
+pub(crate) struct Db {
+    slot: RwLock<Option<Database>>,
+    settings: Settings,
+    shared: Arc<Shared>,
+}
+
+impl Db {
+    /// Creates the file in `dir` with its tables, crash-safe: redb's own creation is not, a death
+    /// in its middle leaves a file that nothing opens.
+    pub(crate) fn create(files: &dyn Files, dir: &Path, settings: &Settings) -> Result<(), StorageError> {
+        let temp = Settings { path: dir.join(TEMP), deep_check: false, step: 0, ..settings.clone() };
+        let shared = Arc::new(Shared::default());
+        guarded(|| {
+            let database = open(&temp, Open::New, shared)?;
+            let txn = database.begin_write().map_err(at("create log.redb"))?;
+            txn.open_table(LOG).map_err(at("create log.redb"))?;
+            txn.open_table(META).map_err(at("create log.redb"))?;
+            txn.commit().map_err(at("create log.redb"))?;
+            database.close().map_err(at("create log.redb"))
+        })?;
+        let renamed = files.rename(&temp.path, &settings.path).and_then(|()| files.sync_dir(dir));
+        renamed.map_err(|error| StorageError::io("create", settings.path.clone(), error))
+    }
+
+    /// Opens the file, which is there.
+    pub(crate) fn open(settings: Settings) -> Result<Self, StorageError> {
+        let shared = Arc::new(Shared::default());
+        let database = guarded(|| open(&settings, Open::Existing, shared.clone()))?;
+        let db = Self { slot: RwLock::new(Some(database)), settings, shared };
+        // A file without the tables is some other program's.
+        db.read(|_| Ok(()))?;
+        Ok(db)
+    }
+
+    /// Whether to take no space ahead of need.
+    pub(crate) fn set_thrifty(&self, thrifty: bool) {
+        self.shared.set_thrifty(thrifty);
+    }
+
+    /// Forgets how operations of the backend failed.
+    pub(crate) fn forget_failures(&self) {
+        self.shared.forget();
+    }
+
+    /// Whether nothing failed since but a write for which there was no space.
+    pub(crate) fn only_space_failed(&self) -> bool {
+        self.shared.only_space_failed()
+    }
+
+    /// Reads the tables as the last commit left them.
+    pub(crate) fn read<T>(
+        &self,
+        f: impl FnOnce(&Tables) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        self.with(|database| {
+            let txn = database.begin_read().map_err(at("read log.redb"))?;
+            let log = txn.open_table(LOG).map_err(at("read log.redb"))?;
+            let meta = txn.open_table(META).map_err(at("read log.redb"))?;
+            f(&Tables { log, meta })
+        })
+    }
+
+    /// Calls redb: panics become damage.
+    pub(crate) fn with<T>(
+        &self,
+        f: impl FnOnce(&Database) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
+        let database = slot.as_ref().ok_or(StorageError::Closed)?;
+        guarded(|| f(database))
+    }
+
+    /// Closes and opens the file again: after an error redb does nothing more before that.
+    pub(crate) fn reopen(&self) -> Result<(), StorageError> {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        self.open_into(&mut slot)
+    }
+
+    /// Moves what the file holds to its front and gives the rest back to the file system. Readers
+    /// and the writer wait, up to seconds for a large file: for a disk that is nearly full alone.
+    pub(crate) fn compact(&self) -> Result<(), StorageError> {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        let database = slot.as_mut().ok_or(StorageError::Closed)?;
+        self.shared.forget();
+        match guarded(|| database.compact().map_err(at("compact log.redb"))) {
+            // It got as far as there was room for its own copies.
+            Err(_) if self.shared.only_space_failed() => self.open_into(&mut slot),
+            result => result.map(drop),
+        }
+    }
+
+    fn open_into(&self, slot: &mut Option<Database>) -> Result<(), StorageError> {
+        release(slot.take());
+        self.shared.forget();
+        // A check of the whole file is for the start; this is in the middle of a write.
+        let settings = Settings { deep_check: false, ..self.settings.clone() };
+        *slot = Some(guarded(|| open(&settings, Open::Existing, self.shared.clone()))?);
+        Ok(())
+    }
+
+    /// Closes the file; every later call fails.
+    pub(crate) fn close(&self) {
+        release(self.slot.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Bytes inside the file that take space and hold nothing. redb uses them again, but does not
+    /// prefer them to such as take no space yet. Walks the tree: not for the path of a write.
+    pub(crate) fn spare(&self, files: &dyn Files) -> Result<u64, StorageError> {
+        let path = &self.settings.path;
+        let taken =
+            files.allocated(path).map_err(|error| StorageError::io("measure", path.clone(), error))?;
+        self.with(|database| {
+            let txn = database.begin_write().map_err(at("measure log.redb"))?;
+            let used = txn.stats().map_err(at("measure log.redb"))?.allocated_pages() * PAGE;
+            txn.abort().map_err(at("measure log.redb"))?;
+            Ok(taken.saturating_sub(used))
+        })
+    }
+}
+
+/// Closes what was open. The data is safe whatever this says: each commit was flushed, and a file
+/// that was not closed well is repaired by the next open.
+fn release(database: Option<Database>) {
+    let closed =
+        database.map_or(Ok(()), |database| guarded(|| database.close().map_err(at("close log.redb"))));
+    if let Err(error) = closed {
+        tracing::warn!(%error, "log.redb was not closed cleanly; the next open repairs it");
+    }
+}
+
+fn open(settings: &Settings, how: Open, shared: Arc<Shared>) -> Result<Database, StorageError> {
+    let io = |error| StorageError::io("open", settings.path.clone(), error);
+    let backend = (settings.backend)(&settings.path, how).map_err(io)?;
+    let backend = Preallocated::new(backend, settings.step, shared).map_err(io)?;
+    // redb would start afresh in an empty file.
+    if how == Open::Existing && backend.len().map_err(io)? == 0 {
+        return Err(damaged("it is empty"));
+    }
+    let mut builder = Database::builder();
+    builder.set_cache_size(settings.cache_bytes).set_check_integrity_on_open(settings.deep_check);
+    builder.create_with_backend(backend).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => StorageError::InUse { path: settings.path.clone() },
+        error => at("open log.redb")(error),
+    })
+}
+
+/// Whether a commit is flushed once or twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// One flush a commit. What a power cut tears is told by checksums when the file is opened.
+    #[default]
+    OnePhase,
+    /// Two flushes a commit: the data first, then the switch to it. For a disk whose users could
+    /// craft entries so that torn ones have the right checksum.
+    TwoPhase,
+}
+
+impl Durability {
+    /// Begins a write that is flushed this way.
+    pub(crate) fn begin(self, database: &Database) -> Result<WriteTransaction, StorageError> {
+        let mut txn = database.begin_write().map_err(at("write log.redb"))?;
+        txn.set_two_phase_commit(self == Self::TwoPhase);
+        Ok(txn)
+    }
+}

@@ -1,0 +1,50 @@
+//! Reads a snapshot in chunks, and vouches for all of it or for nothing.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use quorate::error::StorageError;
+use quorate::storage::SnapshotReader;
+
+use super::trailer::{Trailer, damaged};
+use crate::hooks::ReadFile;
+
+/// Bytes read at once.
+const CHUNK: u64 = 256 * 1024;
+
+/// A snapshot being read. The file stays readable after it was replaced.
+pub(super) struct Reader {
+    file: Box<dyn ReadFile>,
+    path: PathBuf,
+    at: u64,
+    len: u64,
+    crc: u32,
+    expected: u32,
+}
+
+impl Reader {
+    /// Reads the bytes before `trailer`.
+    pub(super) fn new(file: Box<dyn ReadFile>, path: PathBuf, trailer: &Trailer) -> Self {
+        Self { file, path, at: 0, len: trailer.len, crc: crc32c::crc32c(&[]), expected: trailer.crc }
+    }
+}
+
+#[async_trait]
+impl SnapshotReader for Reader {
+    /// The last chunk comes only when the checksum of all of them is right: a damaged snapshot
+    /// never ends well. Reading blocks the task for one chunk.
+    async fn next(&mut self) -> Result<Option<Bytes>, StorageError> {
+        let mut chunk = vec![0; CHUNK.min(self.len - self.at) as usize];
+        self.file
+            .read_at(self.at, &mut chunk)
+            .map_err(|error| StorageError::io("read", self.path.clone(), error))?;
+        let crc = crc32c::crc32c_append(self.crc, &chunk);
+        if self.at + chunk.len() as u64 == self.len && crc != self.expected {
+            return Err(damaged(&self.path, "its checksum differs".to_owned()));
+        }
+        self.crc = crc;
+        self.at += chunk.len() as u64;
+        Ok((!chunk.is_empty()).then(|| chunk.into()))
+    }
+}

@@ -1,0 +1,162 @@
+//! The storage itself: queues writes, and answers everything else on the caller's task.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::channel::mpsc::UnboundedSender;
+use quorate::error::StorageError;
+use quorate::storage::{
+    Flushed, GroupState, Health, Identity, SnapshotWriter, Storage, StoredSnapshot, Write,
+};
+use quorate::types::{GroupId, LogIndex};
+use quorate::watch::{Watched, Watcher};
+
+use crate::database::Db;
+use crate::hooks::Files;
+use crate::node_file;
+use crate::read;
+use crate::snapshot::Snapshots;
+use crate::writer::{Done, Job};
+
+/// What the storage and its writer have in common.
+pub(crate) struct Shared {
+    pub(crate) dir: PathBuf,
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) db: Arc<Db>,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) health: Arc<Watched<Health>>,
+    pub(crate) done: Arc<Done>,
+}
+
+/// A durable [`Storage`] in a directory: the log in one redb file, snapshots beside it.
+///
+/// Give it to a node, which closes it when it shuts down. Dropping it does the same and waits for
+/// what is queued. See the crate's page for the layout and for what happens when the disk is full
+/// or damaged.
+pub struct RedbStorage {
+    shared: Shared,
+    identity: Mutex<Option<Identity>>,
+    queue: UnboundedSender<Job>,
+    /// Whether dropping waits for the writer, which has a thread of its own.
+    waits: bool,
+}
+
+impl RedbStorage {
+    pub(crate) fn new(
+        shared: Shared,
+        identity: Option<Identity>,
+        queue: UnboundedSender<Job>,
+        waits: bool,
+    ) -> Self {
+        Self { shared, identity: Mutex::new(identity), queue, waits }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Identity>> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        self.shared.snapshots.close();
+        self.queue.close_channel();
+    }
+}
+
+#[async_trait]
+impl Storage for RedbStorage {
+    async fn identity(&self) -> Result<Option<Identity>, StorageError> {
+        Ok(*self.lock())
+    }
+
+    async fn set_identity_once(&self, identity: &Identity) -> Result<(), StorageError> {
+        let mut current = self.lock();
+        let (files, dir) = (self.shared.files.as_ref(), &self.shared.dir);
+        if current.is_none() && self.queue.is_closed() {
+            // The directory may be another's by now.
+            return Err(StorageError::Closed);
+        }
+        // An earlier try that failed may have left the file, which then counts.
+        let recorded = if current.is_some() { *current } else { node_file::find(files, dir)? };
+        match recorded {
+            Some(recorded) if recorded != *identity => Err(StorageError::IdentityTaken {
+                recorded: Box::new(recorded),
+                offered: Box::new(*identity),
+            }),
+            _ if current.is_some() => Ok(()),
+            _ => {
+                node_file::write(files, dir, identity)?;
+                *current = Some(*identity);
+                Ok(())
+            }
+        }
+    }
+
+    async fn open(&self, group: GroupId) -> Result<GroupState, StorageError> {
+        self.shared.db.read(|tables| read::state(tables, group))
+    }
+
+    fn write(&self, group: GroupId, write: Write, flushed: Flushed) {
+        // Nobody waits for a lazy write: what it says is true already.
+        let (now, flushed) = match write {
+            Write::Committed(_) => (Some(flushed), Flushed::ignored()),
+            _ => (None, flushed),
+        };
+        let sent = self.queue.unbounded_send(Job { group, write, flushed });
+        let closed = sent.is_err();
+        if let Err(refused) = sent {
+            refused.into_inner().flushed.failed(StorageError::Closed);
+        }
+        if let Some(now) = now {
+            if closed || self.shared.health.get() == Health::Failed {
+                now.failed(StorageError::Closed);
+            } else {
+                now.durable();
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        group: GroupId,
+        range: Range<LogIndex>,
+        max_bytes: usize,
+    ) -> Result<Vec<Bytes>, StorageError> {
+        let range = range.start.get()..range.end.get();
+        self.shared.db.read(|tables| read::entries(tables, group, range, max_bytes))
+    }
+
+    async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError> {
+        self.shared.snapshots.write(group)
+    }
+
+    async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError> {
+        self.shared.snapshots.read(group)
+    }
+
+    fn health(&self) -> Watcher<Health> {
+        self.shared.health.watch()
+    }
+
+    async fn close(&self) {
+        self.end();
+        self.shared.done.wait().await;
+    }
+}
+
+impl Drop for RedbStorage {
+    fn drop(&mut self) {
+        self.end();
+        if self.waits {
+            self.shared.done.wait_on_this_thread();
+        }
+    }
+}
+
+impl fmt::Debug for RedbStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbStorage").field("dir", &self.shared.dir).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,261 @@
+//! One batch of writes as one transaction.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate::error::StorageError;
+use quorate::storage::Write;
+use quorate::types::{GroupId, LogIndex};
+use redb::{Database, ReadableTable, Table};
+
+use super::{Job, sweep};
+use crate::database::{Durability, LOG, LogKey, META, MetaKey};
+use crate::error::at;
+use crate::meta::{self, Name, Purged};
+use crate::read::{self, Extent};
+use crate::row;
+
+const WRITING: &str = "write log.redb";
+
+/// What to write.
+pub(super) struct Batch<'a> {
+    pub(super) jobs: &'a [Job],
+    /// Committed markers that wait for a transaction to ride with.
+    pub(super) committed: &'a BTreeMap<GroupId, Bytes>,
+    /// Where the groups stand; those missing are read.
+    pub(super) extents: &'a BTreeMap<GroupId, Extent>,
+    /// A group to remove purged rows from.
+    pub(super) sweep: Option<(GroupId, u64)>,
+    /// The same batch failed before and may or may not be on the disk.
+    pub(super) replay: bool,
+}
+
+/// What follows from a batch that was committed.
+pub(super) struct Outcome {
+    /// Where the groups stand that were written to.
+    pub(super) extents: BTreeMap<GroupId, Extent>,
+    /// What was purged.
+    pub(super) purges: BTreeMap<GroupId, u64>,
+    /// Of this group nothing is left to remove up to there.
+    pub(super) swept: Option<(GroupId, u64)>,
+    /// How many bytes of rows and values.
+    pub(super) bytes: u64,
+}
+
+/// The framework broke the order of the log.
+#[derive(Debug, thiserror::Error)]
+#[error("an append to {group} begins at {found}, not at {expected}")]
+struct Gap {
+    group: GroupId,
+    found: LogIndex,
+    expected: LogIndex,
+}
+
+impl Batch<'_> {
+    /// Writes and flushes it.
+    pub(super) fn commit(self, durability: Durability, database: &Database) -> Result<Outcome, StorageError> {
+        let txn = durability.begin(database)?;
+        let outcome = {
+            let mut open = Open {
+                log: txn.open_table(LOG).map_err(at(WRITING))?,
+                meta: txn.open_table(META).map_err(at(WRITING))?,
+                known: self.extents,
+                replay: self.replay,
+                rows: BTreeMap::new(),
+                values: BTreeMap::new(),
+                outcome: Outcome { extents: BTreeMap::new(), purges: BTreeMap::new(), swept: None, bytes: 0 },
+            };
+            for job in self.jobs {
+                open.apply(job.group, &job.write)?;
+            }
+            for (group, marker) in self.committed {
+                open.set(*group, Name::Committed, marker);
+            }
+            open.finish(self.sweep)?
+        };
+        txn.commit().map_err(at("flush log.redb"))?;
+        Ok(outcome)
+    }
+}
+
+/// Entries of a group that follow each other and are not in the table yet.
+struct OpenRow {
+    first: u64,
+    entries: Vec<Bytes>,
+    payload: usize,
+}
+
+impl OpenRow {
+    fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+}
+
+struct Open<'a, 'txn> {
+    log: Table<'txn, LogKey, &'static [u8]>,
+    meta: Table<'txn, MetaKey, &'static [u8]>,
+    known: &'a BTreeMap<GroupId, Extent>,
+    replay: bool,
+    rows: BTreeMap<GroupId, OpenRow>,
+    /// The last value of each key: those before it never reach the table.
+    values: BTreeMap<(GroupId, Name), Vec<u8>>,
+    outcome: Outcome,
+}
+
+impl Open<'_, '_> {
+    fn apply(&mut self, group: GroupId, write: &Write) -> Result<(), StorageError> {
+        match write {
+            Write::Append { first, entries } => self.append(group, first.get(), entries),
+            Write::Truncate { from } => self.truncate(group, from.get()),
+            Write::Purge { upto, marker } => self.purge(group, upto.get(), marker),
+            Write::Vote(vote) => {
+                self.set(group, Name::Vote, vote);
+                Ok(())
+            }
+            // Kept by the writer, which knows the last one.
+            Write::Committed(_) => Ok(()),
+        }
+    }
+
+    fn extent(&mut self, group: GroupId) -> Result<Extent, StorageError> {
+        match self.outcome.extents.get(&group).or_else(|| self.known.get(&group)) {
+            Some(extent) => Ok(extent.clone()),
+            None => read::extent(&self.log, &self.meta, group),
+        }
+    }
+
+    fn append(&mut self, group: GroupId, first: u64, entries: &[Bytes]) -> Result<(), StorageError> {
+        let mut extent = self.extent(group)?;
+        if self.replay && first != extent.log.end {
+            // The first try may have reached the disk, with whatever else the batch holds: all of
+            // it done once more gives the same. A gap is closed by what cut the log the first time.
+            self.cut(group, first)?;
+            extent.log = extent.log.start.min(first)..first;
+        }
+        if extent.log.is_empty() && extent.purged.is_none() {
+            extent.log = first..first;
+        }
+        if first != extent.log.end {
+            let gap = Gap { group, found: LogIndex(first), expected: LogIndex(extent.log.end) };
+            return Err(StorageError::plugin("append", gap));
+        }
+        extent.log.end += entries.len() as u64;
+        self.outcome.extents.insert(group, extent);
+        for (index, entry) in (first..).zip(entries) {
+            self.push(group, index, entry)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, group: GroupId, index: u64, entry: &Bytes) -> Result<(), StorageError> {
+        let full = self.rows.get(&group).is_some_and(|open| {
+            open.end() != index || !row::fits(open.entries.len(), open.payload, entry.len())
+        });
+        if full {
+            self.put_row(group)?;
+        }
+        let open = self.rows.entry(group).or_insert_with(|| OpenRow {
+            first: index,
+            entries: Vec::new(),
+            payload: 0,
+        });
+        open.payload += entry.len();
+        open.entries.push(entry.clone());
+        Ok(())
+    }
+
+    /// Moves the open row of `group` into the table.
+    fn put_row(&mut self, group: GroupId) -> Result<(), StorageError> {
+        let Some(open) = self.rows.remove(&group) else { return Ok(()) };
+        let len = row::size(open.entries.len(), open.payload);
+        let mut slot = self.log.insert_reserve((group.get(), open.first), len).map_err(at(WRITING))?;
+        row::encode(slot.as_mut(), &open.entries);
+        self.outcome.bytes += len as u64;
+        Ok(())
+    }
+
+    fn truncate(&mut self, group: GroupId, from: u64) -> Result<(), StorageError> {
+        let mut extent = self.extent(group)?;
+        if from >= extent.log.end {
+            return Ok(());
+        }
+        // What lies below the marker is gone already, whatever is left of it.
+        let from = from.max(extent.log.start);
+        self.cut(group, from)?;
+        extent.log.end = from;
+        if extent.log.is_empty() && extent.purged.is_none() {
+            extent.log = 0..0;
+        }
+        self.outcome.extents.insert(group, extent);
+        Ok(())
+    }
+
+    /// Removes every entry from `from` on.
+    fn cut(&mut self, group: GroupId, from: u64) -> Result<(), StorageError> {
+        if let Some(open) = self.rows.get_mut(&group) {
+            if open.first < from {
+                let keep = open.entries.len().min((from - open.first) as usize);
+                open.payload -= open.entries.drain(keep..).map(|entry| entry.len()).sum::<usize>();
+                // Rows in the table lie before the open one.
+                return Ok(());
+            }
+            self.rows.remove(&group);
+        }
+        let g = group.get();
+        let before = self.log.range((g, 0)..(g, from)).map_err(at(WRITING))?.next_back();
+        let straddling = match before.transpose().map_err(at(WRITING))? {
+            Some((key, value)) => {
+                let first = key.value().1;
+                let row = read::parse(group, first, value.value())?;
+                let keep = (from - first) as usize;
+                let cut = row.count() > keep;
+                let prefix = cut.then(|| row.prefix(keep)).transpose();
+                prefix.map_err(|error| read::damaged(group, first, &error))?.map(|row| (first, row))
+            }
+            None => None,
+        };
+        self.log.retain_in((g, from)..=(g, u64::MAX), |_, _| false).map_err(at(WRITING))?;
+        if let Some((first, row)) = straddling {
+            self.log.insert((g, first), row.as_slice()).map_err(at(WRITING))?;
+            self.outcome.bytes += row.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn purge(&mut self, group: GroupId, upto: u64, marker: &Bytes) -> Result<(), StorageError> {
+        let mut extent = self.extent(group)?;
+        if extent.purged.is_some_and(|purged| purged > upto) {
+            return Ok(());
+        }
+        extent.purged = Some(upto);
+        extent.log = upto + 1..extent.log.end.max(upto + 1);
+        self.outcome.extents.insert(group, extent);
+        self.outcome.purges.insert(group, upto);
+        // Entries that nobody will read need not reach the table.
+        if self.rows.get(&group).is_some_and(|open| open.end() <= upto + 1) {
+            self.rows.remove(&group);
+        }
+        self.set(group, Name::Purged, &Purged { upto, marker: marker.clone() }.body());
+        Ok(())
+    }
+
+    fn set(&mut self, group: GroupId, name: Name, body: &[u8]) {
+        self.values.insert((group, name), meta::encode(group, name, body));
+    }
+
+    fn finish(mut self, sweep: Option<(GroupId, u64)>) -> Result<Outcome, StorageError> {
+        while let Some(group) = self.rows.keys().next().copied() {
+            self.put_row(group)?;
+        }
+        for ((group, name), value) in std::mem::take(&mut self.values) {
+            self.meta.insert((group.get(), name.as_str()), value.as_slice()).map_err(at(WRITING))?;
+            self.outcome.bytes += value.len() as u64;
+        }
+        if let Some((group, upto)) = sweep
+            && sweep::remove(&mut self.log, group, upto)?
+        {
+            self.outcome.swept = Some((group, upto));
+        }
+        Ok(self.outcome)
+    }
+}

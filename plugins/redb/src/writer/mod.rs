@@ -1,0 +1,302 @@
+//! The writer: one per file, shared by all groups.
+//!
+//! It drains the queue into one transaction, commits, and uses the receipts in order. While a
+//! commit is flushed redb lets nobody else write, so batching is the pipeline. This folder owns
+//! the order of writes, what follows from a failed one, and the removal of purged rows; it does
+//! not know what an entry is.
+
+mod batch;
+mod done;
+mod space;
+mod sweep;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::channel::mpsc::{TryRecvError, UnboundedReceiver};
+use futures::future::{BoxFuture, Either, OptionFuture, select};
+use quorate::error::StorageError;
+use quorate::storage::{Flushed, Write};
+use quorate::types::GroupId;
+
+use self::batch::{Batch, Outcome};
+pub(crate) use self::done::Done;
+pub(crate) use self::space::Space;
+use self::sweep::Sweep;
+use crate::database::{Db, Durability};
+use crate::error::again;
+use crate::hooks::{Lock, Pause, Sleep};
+use crate::read::Extent;
+
+/// How often a disk that is nearly full is looked at while nothing is written.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a queued write weighs beside its entries.
+const WRITE_BYTES: usize = 64;
+
+/// A queued write.
+pub(crate) struct Job {
+    /// Whose it is.
+    pub(crate) group: GroupId,
+    /// What to write.
+    pub(crate) write: Write,
+    /// Used once it is flushed.
+    pub(crate) flushed: Flushed,
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        match &self.write {
+            Write::Append { entries, .. } => entries.iter().map(Bytes::len).sum::<usize>() + WRITE_BYTES,
+            _ => WRITE_BYTES,
+        }
+    }
+}
+
+/// What the writer is made of.
+pub(crate) struct Parts {
+    /// The writes, in order.
+    pub(crate) queue: UnboundedReceiver<Job>,
+    /// The file.
+    pub(crate) db: Arc<Db>,
+    /// How commits are flushed.
+    pub(crate) durability: Durability,
+    /// When a batch is full.
+    pub(crate) batch_bytes: usize,
+    /// Awaited before each commit.
+    pub(crate) pause: Option<Pause>,
+    /// Waits while space is short.
+    pub(crate) sleep: Sleep,
+    /// The room there is.
+    pub(crate) space: Space,
+    /// Purge markers found at the start: rows below them may be left.
+    pub(crate) purged: BTreeMap<GroupId, u64>,
+    /// The directory's lock, released last.
+    pub(crate) lock: Option<Box<dyn Lock>>,
+    /// Told when all is over.
+    pub(crate) done: Arc<Done>,
+}
+
+/// The writer. Dropping it, even before it ran, closes the file.
+pub(crate) struct Writer {
+    parts: Parts,
+    extents: BTreeMap<GroupId, Extent>,
+    committed: BTreeMap<GroupId, Bytes>,
+    sweep: Sweep,
+    /// Runs while space is short, whatever is written meanwhile.
+    timer: Option<BoxFuture<'static, ()>>,
+    broken: bool,
+    finished: bool,
+}
+
+enum Step {
+    Write(Vec<Job>),
+    Idle,
+    End,
+}
+
+enum Waited {
+    Job(Job),
+    Closed,
+    Timer,
+}
+
+impl Writer {
+    /// A writer that has not begun.
+    pub(crate) fn new(mut parts: Parts) -> Self {
+        let sweep = Sweep::new(std::mem::take(&mut parts.purged));
+        Self {
+            parts,
+            extents: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            sweep,
+            timer: None,
+            broken: false,
+            finished: false,
+        }
+    }
+
+    /// Writes until the queue is closed and empty, then closes the file.
+    pub(crate) async fn run(mut self) {
+        self.parts.done.begin();
+        loop {
+            match self.next().await {
+                Step::Write(jobs) => self.write(jobs).await,
+                Step::Idle => self.tidy().await,
+                Step::End => break,
+            }
+        }
+        if !self.broken && !self.committed.is_empty() {
+            self.pause().await;
+            if let Err(error) = self.commit(&[], false) {
+                tracing::warn!(%error, "the committed marker is not on the disk; it is older after a restart");
+            }
+        }
+        self.finished = true;
+    }
+
+    /// Takes what is queued, up to a batch; or says what else there is to do.
+    async fn next(&mut self) -> Step {
+        let mut jobs = Vec::new();
+        let mut bytes = 0;
+        loop {
+            while bytes < self.parts.batch_bytes {
+                match self.parts.queue.try_recv() {
+                    Ok(job) => {
+                        bytes += job.bytes();
+                        jobs.push(job);
+                    }
+                    Err(TryRecvError::Closed) if jobs.is_empty() => return Step::End,
+                    Err(_) => break,
+                }
+            }
+            if !jobs.is_empty() {
+                return Step::Write(jobs);
+            }
+            if self.sweep.pending() && !self.broken {
+                return Step::Idle;
+            }
+            // What was queued with the first shares its transaction: around again.
+            match self.wait().await {
+                Waited::Job(job) => {
+                    bytes += job.bytes();
+                    jobs.push(job);
+                }
+                Waited::Closed => return Step::End,
+                Waited::Timer => return Step::Idle,
+            }
+        }
+    }
+
+    /// Waits for a write, and while space is short for the time to look again.
+    async fn wait(&mut self) -> Waited {
+        let next = self.parts.queue.next();
+        if !self.parts.space.short() {
+            return next.await.map_or(Waited::Closed, Waited::Job);
+        }
+        let timer = self.timer.get_or_insert_with(|| (self.parts.sleep)(LOOK_AGAIN));
+        match select(next, timer).await {
+            Either::Left((job, _)) => return job.map_or(Waited::Closed, Waited::Job),
+            Either::Right(_) => {}
+        }
+        self.timer = None;
+        Waited::Timer
+    }
+
+    fn pause(&self) -> OptionFuture<BoxFuture<'static, ()>> {
+        self.parts.pause.as_ref().map(|pause| pause()).into()
+    }
+
+    async fn write(&mut self, jobs: Vec<Job>) {
+        if self.broken {
+            for job in jobs {
+                job.flushed.failed(StorageError::Closed);
+            }
+            return;
+        }
+        for job in &jobs {
+            if let Write::Committed(marker) = &job.write {
+                self.committed.insert(job.group, marker.clone());
+            }
+        }
+        // Committed alone never makes a transaction: it rides with the next write, or the close.
+        if jobs.iter().any(|job| !matches!(job.write, Write::Committed(_))) {
+            self.pause().await;
+            let sweep = self.sweep.rides(self.parts.space.short());
+            if let Err(error) = self.commit(&jobs, sweep) {
+                return self.fail(jobs, &error);
+            }
+        }
+        for job in jobs {
+            job.flushed.durable();
+        }
+        if self.parts.space.due() {
+            self.look();
+        }
+    }
+
+    /// Removes some purged rows, and looks at the disk again when it is nearly full.
+    async fn tidy(&mut self) {
+        if self.sweep.pending() {
+            self.pause().await;
+            if let Err(error) = self.commit(&[], true) {
+                return self.fail(Vec::new(), &error);
+            }
+        }
+        if self.parts.space.short() {
+            self.look();
+        }
+    }
+
+    /// Looks how much room there is. Nobody waits for a receipt meanwhile: it may take a while.
+    fn look(&mut self) {
+        if let Err(error) = self.parts.space.check(&self.parts.db, self.sweep.pending()) {
+            self.fail(Vec::new(), &error);
+        }
+    }
+
+    /// Nothing is acknowledged any more: the write may be on the disk, or not, or come back.
+    fn fail(&mut self, jobs: Vec<Job>, error: &StorageError) {
+        tracing::error!(%error, "a write failed; the storage takes no more");
+        self.broken = true;
+        self.parts.space.fail();
+        for job in jobs {
+            job.flushed.failed(again(error));
+        }
+    }
+
+    /// One transaction. One that fails for want of space is done again from the reserve.
+    fn commit(&mut self, jobs: &[Job], sweep: bool) -> Result<(), StorageError> {
+        let outcome = match self.attempt(jobs, sweep, false) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                if !self.parts.db.only_space_failed() || !self.parts.space.give_back() {
+                    return Err(error);
+                }
+                self.extents.clear();
+                self.parts.db.reopen()?;
+                self.attempt(jobs, sweep, true)?
+            }
+        };
+        self.committed.clear();
+        self.extents.extend(outcome.extents);
+        if let Some((group, upto)) = outcome.swept {
+            self.sweep.finished(group, upto);
+        }
+        self.sweep.add(outcome.purges);
+        self.parts.space.written(outcome.bytes, outcome.swept.is_some());
+        Ok(())
+    }
+
+    fn attempt(&mut self, jobs: &[Job], sweep: bool, replay: bool) -> Result<Outcome, StorageError> {
+        self.parts.db.forget_failures();
+        let batch = Batch {
+            jobs,
+            committed: &self.committed,
+            extents: &self.extents,
+            sweep: self.sweep.first().filter(|_| sweep),
+            replay,
+        };
+        self.parts.db.with(|database| batch.commit(self.parts.durability, database))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Its task was killed, or it panicked: what is queued is not written by anyone.
+            self.parts.space.fail();
+        }
+        self.parts.queue.close();
+        while let Ok(job) = self.parts.queue.try_recv() {
+            job.flushed.failed(StorageError::Closed);
+        }
+        self.parts.db.close();
+        // Only now may the directory be opened again.
+        drop(self.parts.lock.take());
+        self.parts.done.finish();
+    }
+}

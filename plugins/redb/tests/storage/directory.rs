@@ -1,0 +1,246 @@
+//! What a directory holds, and what is refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use futures::executor::block_on;
+use quorate::error::StorageError;
+use quorate::storage::Storage;
+use quorate::types::LogId;
+use quorate_redb::RedbStorage;
+use tempfile::{TempDir, tempdir};
+
+use crate::common::*;
+
+/// A closed directory with an identity, a vote and a few entries.
+fn used() -> (TempDir, PathBuf) {
+    let dir = tempdir().expect("a directory");
+    let storage = open(dir.path());
+    write(&storage, G0, append_of(G0, 0..20, 100));
+    write(&storage, G0, vote_of("T1 n1"));
+    block_on(storage.close());
+    let path = dir.path().to_owned();
+    (dir, path)
+}
+
+fn refusal(dir: &Path) -> StorageError {
+    RedbStorage::open(dir).expect_err("it must be refused")
+}
+
+#[test]
+fn a_fresh_directory_has_these_files_and_no_identity() {
+    let parent = tempdir().expect("a directory");
+    let dir = parent.path().join("data/n1");
+    let storage = RedbStorage::open(&dir).expect("it is made");
+    assert_eq!(block_on(storage.identity()).expect("none is no error"), None);
+    block_on(storage.set_identity_once(&identity(1))).expect("the first");
+    let mut names: Vec<_> =
+        fs::read_dir(&dir).expect("made").map(|entry| entry.expect("readable").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["LOCK", "NODE", "ballast", "log.redb", "snap"]);
+    assert_eq!(fs::metadata(dir.join("ballast")).expect("there").len(), 16 << 20);
+}
+
+#[test]
+fn the_identity_is_written_once_in_these_bytes() {
+    let dir = tempdir().expect("a directory");
+    let storage = open(dir.path());
+    block_on(storage.set_identity_once(&identity(1))).expect("the same again is fine");
+    let taken = block_on(storage.set_identity_once(&identity(2)));
+    assert!(matches!(&taken, Err(StorageError::IdentityTaken { recorded, .. }) if **recorded == identity(1)));
+    drop(storage);
+    let mut golden = b"QUORNODE\x01\0\0\0".to_vec();
+    golden.extend([0xc1; 32]);
+    golden.extend(b"\x01\0\0\0\0\0\0\0");
+    golden.extend([0xd1; 16]);
+    let bytes = fs::read(dir.path().join("NODE")).expect("there");
+    assert_eq!(bytes[..68], golden);
+    assert_eq!(bytes.len(), 72);
+    let storage = RedbStorage::open(dir.path()).expect("its own");
+    assert_eq!(block_on(storage.identity()).expect("sound"), Some(identity(1)));
+    let taken = block_on(storage.set_identity_once(&identity(2)));
+    assert!(matches!(taken, Err(StorageError::IdentityTaken { .. })));
+}
+
+#[test]
+fn a_directory_without_node_is_reusable_only_while_it_is_empty() {
+    let dir = tempdir().expect("a directory");
+    drop(RedbStorage::open(dir.path()).expect("fresh"));
+    drop(RedbStorage::open(dir.path()).expect("nothing was written"));
+    for (what, put) in [
+        ("a vote", &(|storage: &RedbStorage| write(storage, G0, vote_of("T1 n1"))) as &dyn Fn(&RedbStorage)),
+        ("an entry", &|storage| write(storage, G1, append_of(G1, 0..1, 10))),
+        ("a snapshot", &|storage| {
+            snapshot(storage, G0, LogId::new(1, 1), &[b"state"]).expect("a sound disk");
+        }),
+    ] {
+        let dir = tempdir().expect("a directory");
+        let storage = open(dir.path());
+        put(&storage);
+        block_on(storage.close());
+        fs::remove_file(dir.path().join("NODE")).expect("it was there");
+        let error = refusal(dir.path());
+        assert!(
+            matches!(&error, StorageError::IdentityMissing { path } if path == dir.path()),
+            "{what}: {error}"
+        );
+        assert!(matches!(refusal(dir.path()), StorageError::IdentityMissing { .. }), "and again");
+    }
+}
+
+#[test]
+fn every_damaged_node_is_refused() {
+    let (_dir, path) = used();
+    let node = path.join("NODE");
+    let sound = fs::read(&node).expect("there");
+    for bit in 0..sound.len() * 8 {
+        let mut flipped = sound.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&node, flipped).expect("a sound disk");
+        assert!(matches!(refusal(&path), StorageError::Corrupt { .. }), "bit {bit}");
+    }
+    for len in [0, 1, 11, 71] {
+        fs::write(&node, &sound[..len]).expect("a sound disk");
+        assert!(matches!(refusal(&path), StorageError::Corrupt { .. }), "{len} bytes");
+    }
+    fs::write(&node, vec![0; 10_000]).expect("a sound disk");
+    assert!(matches!(refusal(&path), StorageError::Corrupt { .. }));
+    let mut newer = sound[..sound.len() - 4].to_vec();
+    newer[8] = 2;
+    newer.extend(crc32c::crc32c(&newer).to_le_bytes());
+    fs::write(&node, newer).expect("a sound disk");
+    assert!(matches!(refusal(&path), StorageError::Version { what: "NODE", found: 2, supported: 1 }));
+    fs::write(&node, sound).expect("a sound disk");
+    assert_log(&open(&path), G0, 0..20, 100);
+}
+
+#[test]
+fn a_log_that_is_missing_empty_or_junk_is_refused_and_left_alone() {
+    let (_dir, path) = used();
+    let log = path.join("log.redb");
+    let sound = fs::read(&log).expect("there");
+    let cases: [(&str, Vec<u8>); 5] = [
+        ("empty", Vec::new()),
+        ("junk", b"this is not a database at all".to_vec()),
+        ("long junk", b"junk".repeat(500_000)),
+        ("zeros", vec![0; sound.len()]),
+        ("cut", sound[..sound.len() / 2].to_vec()),
+    ];
+    for (what, bytes) in cases {
+        fs::write(&log, &bytes).expect("a sound disk");
+        let error = refusal(&path);
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{what}: {error}");
+        assert!(fs::read(&log).expect("there") == bytes, "{what}: it was changed");
+    }
+    fs::remove_file(&log).expect("it was there");
+    assert!(matches!(refusal(&path), StorageError::Corrupt { .. }));
+    assert!(!log.exists(), "it was made anew");
+    // Another program's redb file.
+    let other = redb::Database::create(&log).expect("a sound disk");
+    drop(other);
+    assert!(matches!(refusal(&path), StorageError::Corrupt { .. }));
+    fs::write(&log, sound).expect("a sound disk");
+    assert_log(&open(&path), G0, 0..20, 100);
+}
+
+#[test]
+fn a_torn_creation_is_begun_again() {
+    let dir = tempdir().expect("a directory");
+    fs::write(dir.path().join("log.redb.tmp"), b"half").expect("a sound disk");
+    fs::write(dir.path().join("NODE.tmp"), b"half").expect("a sound disk");
+    let storage = open(dir.path());
+    write(&storage, G0, vote_of("T1 n1"));
+    assert!(!dir.path().join("log.redb.tmp").exists() && !dir.path().join("NODE.tmp").exists());
+}
+
+#[test]
+fn a_second_opener_is_refused_here_and_in_another_process() {
+    let name = "directory::a_second_opener_is_refused_here_and_in_another_process";
+    if let Some(dir) = std::env::var_os("QUORATE_REDB_SECOND") {
+        match RedbStorage::open(dir) {
+            Err(StorageError::InUse { .. }) => println!("refused"),
+            other => println!("{other:?}"),
+        }
+        return;
+    }
+    let dir = tempdir().expect("a directory");
+    let storage = open(dir.path());
+    assert!(matches!(refusal(dir.path()), StorageError::InUse { .. }));
+    let in_another_process = || {
+        let output = Command::new(std::env::current_exe().expect("this test"))
+            .args([name, "--exact", "--nocapture"])
+            .env("QUORATE_REDB_SECOND", dir.path())
+            .output()
+            .expect("it runs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert!(in_another_process().contains("refused"));
+    write(&storage, G0, vote_of("T1 n1"));
+    block_on(storage.close());
+    let answer = in_another_process();
+    assert!(answer.contains("Ok(RedbStorage"), "{answer}");
+    assert_eq!(state(&open(dir.path()), G0).vote.as_deref(), Some(&b"T1 n1"[..]));
+}
+
+#[test]
+fn the_log_itself_is_locked_too() {
+    let (_dir, path) = used();
+    let database = redb::Database::open(path.join("log.redb")).expect("closed before");
+    assert!(matches!(refusal(&path), StorageError::InUse { .. }));
+    drop(database);
+    assert_log(&open(&path), G0, 0..20, 100);
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_is_refused_by_the_deep_check_or_does_no_harm() {
+    let (_dir, path) = used();
+    let log = path.join("log.redb");
+    let sound = fs::read(&log).expect("there");
+    let (mut refused, mut harmless) = (0, 0);
+    // Spread over the pages that hold something, and over the bits.
+    let used: Vec<usize> = (0..sound.len()).filter(|at| sound[*at] != 0).collect();
+    for round in 0..100_usize {
+        let mut flipped = sound.clone();
+        let at = used[round * 7919 % used.len()];
+        flipped[at] ^= 1 << (round % 8);
+        fs::write(&log, &flipped).expect("a sound disk");
+        match RedbStorage::builder(&path).deep_check(true).open() {
+            Ok(storage) => {
+                assert_log(&storage, G0, 0..20, 100);
+                assert_eq!(state(&storage, G0).vote.as_deref(), Some(&b"T1 n1"[..]));
+                harmless += 1;
+            }
+            Err(StorageError::Corrupt { .. } | StorageError::Version { .. }) => refused += 1,
+            Err(other) => panic!("byte {at}: {other}"),
+        }
+        // Without the check redb may give back other bytes, which the framework's checksum tells;
+        // no panic of redb may come out of here.
+        fs::write(&log, &flipped).expect("a sound disk");
+        if let Ok(storage) = RedbStorage::open(&path) {
+            drop(block_on(storage.open(G0)));
+            drop(try_read(&storage, G0, 0..20, usize::MAX));
+        }
+    }
+    assert!(refused > 10 && harmless > 0, "{refused} refused, {harmless} harmless");
+}
+
+#[test]
+fn the_file_takes_space_in_steps_and_stays_a_plain_redb_file() {
+    use std::os::unix::fs::MetadataExt;
+
+    let dir = tempdir().expect("a directory");
+    let log = dir.path().join("log.redb");
+    let storage = open(dir.path());
+    for first in (0..60).step_by(10) {
+        write(&storage, G0, append_of(G0, first..first + 10, 50_000));
+    }
+    let (len, taken) = fs::metadata(&log).map(|file| (file.len(), file.blocks() * 512)).expect("there");
+    // 60 entries take 4 MB by themselves. The first 1.5 MB of a new file are as redb makes them.
+    assert!(taken > 6 << 20 && taken + (1 << 20) > len, "{taken} of {len} bytes are taken");
+    drop(storage);
+    let mut database = redb::Database::open(&log).expect("closed before");
+    assert!(database.check_integrity().expect("readable"), "nothing had to be repaired");
+    drop(database);
+    assert_log(&open(dir.path()), G0, 0..60, 50_000);
+}

@@ -1,0 +1,468 @@
+//! A disk in memory that fails on demand: no power, no space, no flush.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use quorate_redb::hooks::{Files, Hooks, Lock, Open, ReadFile, StorageBackend, WriteFile};
+use redb::BackendError;
+
+/// A write to a file that was not flushed.
+#[derive(Clone, Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Len(u64),
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write(offset, data) => {
+                let end = *offset as usize + data.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*offset as usize..end].copy_from_slice(data);
+            }
+            Self::Len(len) => bytes.resize(*len as usize, 0),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inode {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+    /// The blocks that take space.
+    blocks: BTreeSet<u64>,
+    /// Space it takes without blocks.
+    reserved: u64,
+}
+
+impl Inode {
+    fn space(&self) -> u64 {
+        self.blocks.len() as u64 * BLOCK + self.reserved
+    }
+}
+
+const BLOCK: u64 = 4096;
+
+/// A change to names that was not flushed.
+#[derive(Clone, Debug)]
+enum Naming {
+    Put(PathBuf, u64),
+    Remove(PathBuf),
+}
+
+impl Naming {
+    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
+        match self {
+            Self::Put(path, inode) => drop(names.insert(path.clone(), *inode)),
+            Self::Remove(path) => drop(names.remove(path)),
+        }
+    }
+
+    fn dir(&self) -> Option<&Path> {
+        match self {
+            Self::Put(path, _) | Self::Remove(path) => path.parent(),
+        }
+    }
+}
+
+/// What a power cut leaves of what was not flushed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Crash {
+    /// Nothing.
+    LoseAll,
+    /// Everything, as when only the process died.
+    KeepAll,
+    /// Some sectors of some writes, and the first few changes to names, drawn from a seed.
+    Tear(u64),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inodes: BTreeMap<u64, Inode>,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    unsynced_names: Vec<Naming>,
+    dirs: BTreeSet<PathBuf>,
+    locked: BTreeSet<PathBuf>,
+    next: u64,
+    /// Changes with every crash: handles from before it are dead.
+    boot: u64,
+    /// How many operations that change something the power lasts for.
+    fuse: Option<u64>,
+    dead: bool,
+    ops: u64,
+    syncs: u64,
+    capacity: Option<u64>,
+    syncs_fail: bool,
+}
+
+/// The disk. A clone is the same disk.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk(Arc<Mutex<State>>);
+
+fn no_power() -> io::Error {
+    io::Error::other("no power")
+}
+
+impl Disk {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("unpoisoned")
+    }
+
+    pub(crate) fn hooks(&self) -> Hooks {
+        let disk = self.clone();
+        Hooks {
+            files: Arc::new(self.clone()),
+            backend: Arc::new(move |path, open| disk.backend(path, open)),
+            ..Hooks::default()
+        }
+    }
+
+    /// The power fails before the operation after so many that change something.
+    pub(crate) fn cut_power_after(&self, ops: u64) {
+        self.lock().fuse = Some(ops);
+    }
+
+    /// How many operations have changed something.
+    pub(crate) fn ops(&self) -> u64 {
+        self.lock().ops
+    }
+
+    /// How often a file was flushed.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.lock().syncs
+    }
+
+    /// How many bytes fit on the disk.
+    pub(crate) fn set_capacity(&self, bytes: u64) {
+        self.lock().capacity = Some(bytes);
+    }
+
+    /// How many bytes are taken.
+    pub(crate) fn used(&self) -> u64 {
+        self.lock().used()
+    }
+
+    /// From now on, or no longer, flushes fail.
+    pub(crate) fn fail_syncs(&self, fail: bool) {
+        self.lock().syncs_fail = fail;
+    }
+
+    pub(crate) fn exists(&self, path: &Path) -> bool {
+        self.lock().names.contains_key(path)
+    }
+
+    /// The machine starts again.
+    pub(crate) fn crash(&self, crash: Crash) {
+        let mut state = self.lock();
+        let mut seed = match crash {
+            Crash::Tear(seed) => seed.wrapping_mul(2).wrapping_add(1),
+            _ => 1,
+        };
+        let mut heads = move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed >> 40 & 1 == 0
+        };
+        for naming in std::mem::take(&mut state.unsynced_names) {
+            let keep = match crash {
+                Crash::LoseAll => false,
+                Crash::KeepAll => true,
+                Crash::Tear(_) => heads(),
+            };
+            if !keep {
+                // Names change in order, as a journal keeps them.
+                break;
+            }
+            naming.apply(&mut state.durable_names);
+        }
+        state.names = state.durable_names.clone();
+        for inode in state.inodes.values_mut() {
+            for change in std::mem::take(&mut inode.unsynced) {
+                match (crash, &change) {
+                    (Crash::LoseAll, _) => {}
+                    (Crash::KeepAll, _) => change.apply(&mut inode.durable),
+                    (Crash::Tear(_), Change::Len(_)) => {
+                        if heads() {
+                            change.apply(&mut inode.durable);
+                        }
+                    }
+                    (Crash::Tear(_), Change::Write(offset, data)) => {
+                        for (at, sector) in (*offset..).step_by(512).zip(data.chunks(512)) {
+                            // A sector past the end of the file is not part of it.
+                            if heads() && at + sector.len() as u64 <= inode.durable.len() as u64 {
+                                Change::Write(at, sector.to_vec()).apply(&mut inode.durable);
+                            }
+                        }
+                    }
+                }
+            }
+            inode.live = inode.durable.clone();
+        }
+        state.boot += 1;
+        state.locked.clear();
+        (state.fuse, state.dead) = (None, false);
+    }
+
+    fn backend(&self, path: &Path, open: Open) -> io::Result<Box<dyn StorageBackend>> {
+        let mut state = self.lock();
+        let inode = match open {
+            Open::New => state.create(path)?,
+            Open::Existing => state.find(path)?,
+        };
+        Ok(Box::new(Handle { disk: self.clone(), inode, boot: state.boot }))
+    }
+
+    fn handle(&self, inode: u64, boot: u64) -> Handle {
+        Handle { disk: self.clone(), inode, boot }
+    }
+}
+
+impl State {
+    /// Takes one operation from the fuse.
+    fn change(&mut self) -> io::Result<()> {
+        if self.fuse == Some(0) {
+            self.dead = true;
+        }
+        if self.dead {
+            return Err(no_power());
+        }
+        self.fuse = self.fuse.map(|left| left - 1);
+        self.ops += 1;
+        Ok(())
+    }
+
+    fn alive(&self) -> io::Result<()> {
+        if self.dead { Err(no_power()) } else { Ok(()) }
+    }
+
+    fn find(&self, path: &Path) -> io::Result<u64> {
+        self.alive()?;
+        self.names.get(path).copied().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    fn create(&mut self, path: &Path) -> io::Result<u64> {
+        self.change()?;
+        self.next += 1;
+        let inode = self.next;
+        self.inodes.insert(inode, Inode::default());
+        self.rename_to(Naming::Put(path.to_owned(), inode));
+        Ok(inode)
+    }
+
+    fn rename_to(&mut self, naming: Naming) {
+        naming.apply(&mut self.names);
+        self.unsynced_names.push(naming);
+    }
+
+    fn used(&self) -> u64 {
+        let named: BTreeSet<u64> = self.names.values().copied().collect();
+        named.iter().map(|inode| self.inodes[inode].space()).sum()
+    }
+
+    fn apply(&mut self, inode: u64, change: Change) -> io::Result<()> {
+        self.change()?;
+        let room = self.capacity.map(|capacity| capacity.saturating_sub(self.used()));
+        let inode = self.inodes.get_mut(&inode).expect("a handle has an inode");
+        match &change {
+            Change::Write(offset, data) => {
+                let blocks = offset / BLOCK..(offset + data.len() as u64).div_ceil(BLOCK);
+                let new = blocks.clone().filter(|block| !inode.blocks.contains(block)).count() as u64;
+                if room.is_some_and(|room| new * BLOCK > room) {
+                    return Err(ErrorKind::StorageFull.into());
+                }
+                inode.blocks.extend(blocks);
+            }
+            // A longer file is sparse and takes nothing.
+            Change::Len(len) => drop(inode.blocks.split_off(&len.div_ceil(BLOCK))),
+        }
+        change.apply(&mut inode.live);
+        inode.unsynced.push(change);
+        Ok(())
+    }
+
+    fn sync(&mut self, inode: u64) -> io::Result<()> {
+        self.change()?;
+        if self.syncs_fail {
+            return Err(io::Error::other("the flush failed"));
+        }
+        self.syncs += 1;
+        let inode = self.inodes.get_mut(&inode).expect("a handle has an inode");
+        for change in std::mem::take(&mut inode.unsynced) {
+            change.apply(&mut inode.durable);
+        }
+        Ok(())
+    }
+}
+
+/// An open file of one boot.
+#[derive(Debug)]
+struct Handle {
+    disk: Disk,
+    inode: u64,
+    boot: u64,
+}
+
+impl Handle {
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.lock();
+        if state.boot != self.boot {
+            return Err(no_power());
+        }
+        state.alive()?;
+        Ok(state)
+    }
+}
+
+impl StorageBackend for Handle {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.state()?.inodes[&self.inode].live.len() as u64)
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.state()?;
+        let bytes = &state.inodes[&self.inode].live;
+        let found = bytes.get(offset as usize..offset as usize + out.len());
+        out.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.state()?.apply(self.inode, Change::Len(len))
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.state()?.sync(self.inode)
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.state()?.apply(self.inode, Change::Write(offset, data.to_vec()))
+    }
+    fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Err(BackendError::Unsupported)
+    }
+}
+
+impl WriteFile for Handle {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state()?;
+        let end = state.inodes[&self.inode].live.len() as u64;
+        state.apply(self.inode, Change::Write(end, bytes.to_vec()))
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.state()?.sync(self.inode)
+    }
+}
+
+impl ReadFile for Handle {
+    fn len(&self) -> io::Result<u64> {
+        StorageBackend::len(self)
+    }
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        StorageBackend::read(self, offset, buffer)
+    }
+}
+
+struct Locked {
+    disk: Disk,
+    path: PathBuf,
+    boot: u64,
+}
+
+impl Lock for Locked {}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let mut state = self.disk.lock();
+        if state.boot == self.boot {
+            state.locked.remove(&self.path);
+        }
+    }
+}
+
+impl Files for Disk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.alive()?;
+        // Directories are durable at once here; their names are not what is tested.
+        state.dirs.extend(dir.ancestors().map(Path::to_owned));
+        Ok(())
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.lock();
+        state.alive()?;
+        if !state.dirs.contains(dir) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let names = state.names.keys().filter(|path| path.parent() == Some(dir));
+        Ok(names.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
+        let state = self.lock();
+        Ok(Box::new(self.handle(state.find(path)?, state.boot)))
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+        let mut state = self.lock();
+        Ok(Box::new(self.handle(state.create(path)?, state.boot)))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        let inode = state.find(from)?;
+        state.change()?;
+        // One change for both names would be needed where the order of two could be split; a
+        // journal keeps a rename whole, and a file under both names is harmless.
+        state.rename_to(Naming::Put(to.to_owned(), inode));
+        state.rename_to(Naming::Remove(from.to_owned()));
+        Ok(())
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.find(path)?;
+        state.change()?;
+        state.rename_to(Naming::Remove(path.to_owned()));
+        Ok(())
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.change()?;
+        if state.syncs_fail {
+            return Err(io::Error::other("the flush failed"));
+        }
+        let all = std::mem::take(&mut state.unsynced_names);
+        let (synced, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|naming| naming.dir() == Some(dir));
+        for naming in synced {
+            naming.apply(&mut state.durable_names);
+        }
+        state.unsynced_names = rest;
+        Ok(())
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
+        let mut state = Disk::lock(self);
+        state.alive()?;
+        if !state.locked.insert(path.to_owned()) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Locked { disk: self.clone(), path: path.to_owned(), boot: state.boot })))
+    }
+    fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let mut state = Disk::lock(self);
+        if state.used() + bytes > state.capacity.unwrap_or(u64::MAX) {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        let inode = state.create(path)?;
+        // It has its space and its length, and no bytes that matter.
+        state.apply(inode, Change::Len(bytes))?;
+        state.inodes.get_mut(&inode).expect("just made").reserved = bytes;
+        state.sync(inode)
+    }
+    fn allocated(&self, path: &Path) -> io::Result<u64> {
+        let state = Disk::lock(self);
+        Ok(state.inodes[&state.find(path)?].space())
+    }
+    fn available(&self, _dir: &Path) -> io::Result<u64> {
+        let state = Disk::lock(self);
+        Ok(state.capacity.unwrap_or(u64::MAX).saturating_sub(state.used()))
+    }
+}

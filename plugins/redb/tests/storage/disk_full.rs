@@ -1,0 +1,238 @@
+//! A disk that runs full, and one that does not flush.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::executor::block_on;
+use futures::future::{FutureExt, pending};
+use quorate::error::StorageError;
+use quorate::storage::{Health, Storage};
+use quorate::types::LogId;
+use quorate_redb::RedbStorage;
+use quorate_redb::hooks::Hooks;
+use tempfile::tempdir;
+
+use crate::common::*;
+use crate::disk::{Crash, Disk};
+use crate::hooks::Driver;
+
+const MIB: u64 = 1 << 20;
+
+fn open_on(disk: &Disk, low_water: u64, ballast: u64) -> RedbStorage {
+    // The clock stands still: what is told of the disk comes from writes alone.
+    let hooks = Hooks { sleep: std::sync::Arc::new(|_: Duration| pending().boxed()), ..disk.hooks() };
+    let storage = RedbStorage::builder("/n1")
+        .hooks(hooks)
+        .low_water_bytes(low_water)
+        .ballast_bytes(ballast)
+        .preallocate_bytes(MIB)
+        .open()
+        .expect("it opens");
+    block_on(storage.set_identity_once(&identity(1))).expect("its own identity");
+    storage
+}
+
+fn ballast_is_there(disk: &Disk) -> bool {
+    disk.exists(Path::new("/n1/ballast"))
+}
+
+/// Appends to `G0` from `at` until `stop`, and returns the end.
+fn append_until(storage: &RedbStorage, mut at: u64, stop: impl Fn(Health) -> bool) -> u64 {
+    while !stop(storage.health().get()) {
+        write(storage, G0, append_of(G0, at..at + 1, 50_000));
+        at += 1;
+        assert!(at < 10_000, "it never happened");
+    }
+    at
+}
+
+#[test]
+fn low_is_told_before_the_space_is_gone_and_a_purge_brings_it_back() {
+    let disk = Disk::default();
+    disk.set_capacity(60 * MIB);
+    let storage = open_on(&disk, 16 * MIB, 4 * MIB);
+    assert_eq!(storage.health().get(), Health::Ok);
+    assert!(ballast_is_there(&disk));
+    let end = append_until(&storage, 0, |health| health != Health::Ok);
+    assert_eq!(storage.health().get(), Health::Low);
+    assert!(ballast_is_there(&disk), "the reserve is for later");
+    let left = 60 * MIB - disk.used();
+    assert!(left > 8 * MIB, "{left} bytes are left for what is queued");
+    // What is queued still completes.
+    write(&storage, G0, append_of(G0, end..end + 20, 50_000));
+    write(&storage, G0, purge_of(end + 10));
+    let back = block_on(storage.health().until(|health| *health == Health::Ok));
+    assert_eq!(back, Some(Health::Ok), "the purged rows make room inside the file");
+    assert_log(&storage, G0, end + 11..end + 20, 50_000);
+}
+
+#[test]
+fn a_full_disk_is_survived_from_the_reserve_and_recovers_by_a_purge() {
+    let disk = Disk::default();
+    disk.set_capacity(40 * MIB);
+    // Told too late: the writes go on to the very end.
+    let storage = open_on(&disk, MIB, 8 * MIB);
+    let end = append_until(&storage, 0, |health| health == Health::Full);
+    assert!(!ballast_is_there(&disk), "given back");
+    write(&storage, G0, vote_of("T9 n1"));
+    write(&storage, G0, append_of(G0, end..end + 1, 50_000));
+    assert_log(&storage, G0, 0..end + 1, 50_000);
+    write(&storage, G0, purge_of(end - 2));
+    block_on(storage.health().until(|health| *health == Health::Ok)).expect("room again");
+    let more = end + 1;
+    for at in more..more + 100 {
+        write(&storage, G0, append_of(G0, at..at + 1, 50_000));
+    }
+    assert_log(&storage, G0, end - 1..more + 100, 50_000);
+    drop(storage);
+    let storage = open_on(&disk, MIB, 8 * MIB);
+    assert_log(&storage, G0, end - 1..more + 100, 50_000);
+    assert_eq!(state(&storage, G0).vote.as_deref(), Some(&b"T9 n1"[..]));
+}
+
+#[test]
+fn when_the_reserve_is_gone_too_everything_fails_and_nothing_acknowledged_is_lost() {
+    let disk = Disk::default();
+    disk.set_capacity(30 * MIB);
+    let storage = open_on(&disk, MIB, 2 * MIB);
+    let mut at = 0;
+    let error = loop {
+        match try_write(&storage, G0, append_of(G0, at..at + 1, 50_000)) {
+            Ok(()) => at += 1,
+            Err(error) => break error,
+        }
+        assert!(at < 10_000, "it never happened");
+    };
+    assert!(matches!(error, StorageError::Full { .. }), "{error}");
+    assert_eq!(storage.health().get(), Health::Failed);
+    let later = try_write(&storage, G1, vote_of("T1 n1"));
+    assert!(matches!(later, Err(StorageError::Closed)));
+    drop(storage);
+    disk.set_capacity(200 * MIB);
+    for crash in [Crash::KeepAll, Crash::LoseAll] {
+        disk.crash(crash);
+        let storage = open_on(&disk, MIB, 2 * MIB);
+        assert_eq!(storage.health().get(), Health::Ok);
+        assert!(ballast_is_there(&disk), "the reserve is put back when there is room");
+        // The failed one is not acknowledged: it may be there or not.
+        let end = state(&storage, G0).log.end;
+        assert!(end == at || end == at + 1, "{at} were acknowledged, {end} are there");
+        assert_log(&storage, G0, 0..end, 50_000);
+    }
+}
+
+#[test]
+fn a_batch_that_meets_a_full_disk_is_replayed_whole_and_once() {
+    // The space ends at every point of a batch that appends, truncates, purges and votes.
+    let mut replayed = 0;
+    for room in (0..2 * MIB).step_by(128 << 10) {
+        let disk = Disk::default();
+        let storage = open_on(&disk, MIB, 8 * MIB);
+        write(&storage, G0, append_of(G0, 0..30, 10_000));
+        disk.set_capacity(disk.used() + room);
+        let receipts: Vec<_> = [
+            append_of(G0, 30..60, 10_000),
+            truncate_of(20),
+            append_of(G0, 20..200, 10_000),
+            purge_of(5),
+            vote_of("T2 n1"),
+        ]
+        .into_iter()
+        .map(|write| queue(&storage, G0, write))
+        .collect();
+        for receipt in receipts {
+            block_on(receipt).unwrap_or_else(|error| panic!("{room} bytes of room: {error}"));
+        }
+        replayed += u32::from(!ballast_is_there(&disk));
+        assert_log(&storage, G0, 6..200, 10_000);
+        assert_eq!(state(&storage, G0).vote.as_deref(), Some(&b"T2 n1"[..]));
+        drop(storage);
+        disk.crash(Crash::LoseAll);
+        disk.set_capacity(1000 * MIB);
+        assert_log(&open_on(&disk, MIB, 8 * MIB), G0, 6..200, 10_000);
+    }
+    assert!(replayed > 5, "the disk was full only {replayed} times");
+}
+
+#[test]
+fn a_failed_flush_is_final_and_nothing_is_tried_again() {
+    let disk = Disk::default();
+    let storage = open_on(&disk, MIB, 8 * MIB);
+    write(&storage, G0, append_of(G0, 0..3, 100));
+    disk.fail_syncs(true);
+    let receipts = [append_of(G0, 3..4, 100), vote_of("T2 n1")].map(|write| queue(&storage, G0, write));
+    for receipt in receipts {
+        let error = block_on(receipt).expect_err("not flushed");
+        assert!(matches!(error, StorageError::Io { .. } | StorageError::Closed), "{error}");
+    }
+    disk.fail_syncs(false);
+    assert!(matches!(try_write(&storage, G1, vote_of("T1 n1")), Err(StorageError::Closed)));
+    assert_eq!(storage.health().get(), Health::Failed);
+    assert!(ballast_is_there(&disk));
+    drop(storage);
+    disk.crash(Crash::LoseAll);
+    let storage = open_on(&disk, MIB, 8 * MIB);
+    assert_log(&storage, G0, 0..3, 100);
+    assert_eq!(state(&storage, G0).vote, None);
+}
+
+#[test]
+fn a_snapshot_for_which_there_is_no_space_leaves_the_older_and_no_trace() {
+    let disk = Disk::default();
+    let storage = open_on(&disk, MIB, MIB);
+    snapshot(&storage, G0, LogId::new(1, 1), &[b"one"]).expect("room");
+    let used = disk.used();
+    disk.set_capacity(used + 3 * MIB);
+    let mut writer = block_on(storage.snapshot_writer(G0)).expect("open");
+    let chunk = Bytes::from(vec![1; MIB as usize]);
+    let error = (0..5).find_map(|_| block_on(writer.write(chunk.clone())).err()).expect("no space for 5 MiB");
+    assert!(matches!(error, StorageError::Full { .. }), "{error}");
+    drop(writer);
+    assert_eq!(disk.used(), used);
+    assert_eq!(read_snapshot(&storage, G0).expect("whole"), Some((LogId::new(1, 1), b"one".to_vec())));
+    disk.fail_syncs(true);
+    snapshot(&storage, G0, LogId::new(1, 2), &[b"two"]).expect_err("not flushed");
+    disk.fail_syncs(false);
+    assert_eq!(read_snapshot(&storage, G0).expect("whole"), Some((LogId::new(1, 1), b"one".to_vec())));
+}
+
+#[test]
+fn the_real_disk_is_measured() {
+    let dir = tempdir().expect("a directory");
+    let health = |low_water| {
+        let storage =
+            RedbStorage::builder(dir.path()).low_water_bytes(low_water).ballast_bytes(1 << 16).open();
+        storage.expect("it opens").health().get()
+    };
+    assert_eq!(health(1), Health::Ok);
+    assert_eq!(health(1 << 60), Health::Low, "no disk has so much");
+}
+
+#[test]
+fn room_that_comes_back_by_itself_is_noticed_without_a_write() {
+    let (disk, driver) = (Disk::default(), Driver::default());
+    disk.set_capacity(8 * MIB);
+    let timers = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let started = timers.clone();
+    let sleep = move |_: Duration| {
+        let (tx, rx) = futures::channel::oneshot::channel::<()>();
+        started.lock().expect("unpoisoned").push(tx);
+        rx.map(drop).boxed()
+    };
+    let hooks = Hooks { sleep: std::sync::Arc::new(sleep), ..driver.hooks(disk.hooks(), false) };
+    let storage = RedbStorage::builder("/n1").hooks(hooks).ballast_bytes(MIB).open().expect("it opens");
+    assert_eq!(storage.health().get(), Health::Full, "there is not even room for the reserve");
+    let tick = || {
+        driver.drive();
+        timers.lock().expect("unpoisoned").pop().expect("it looks again later").send(()).expect("it waits");
+        driver.drive();
+    };
+    tick();
+    assert_eq!(storage.health().get(), Health::Full);
+    disk.set_capacity(100 * MIB);
+    tick();
+    assert_eq!(storage.health().get(), Health::Ok);
+    assert!(ballast_is_there(&disk));
+    assert!(timers.lock().expect("unpoisoned").is_empty(), "with room there is nothing to look for");
+}

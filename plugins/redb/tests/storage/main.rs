@@ -1,0 +1,12 @@
+//! The storage through its public face: on real files, and on a disk that fails on demand.
+
+mod common;
+mod damage;
+mod directory;
+mod disk;
+mod disk_full;
+mod hooks;
+mod kill;
+mod log;
+mod power;
+mod snapshots;

@@ -1,0 +1,193 @@
+//! A cluster that a scenario can read aloud.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use quorate::error::StartError;
+use quorate::node::config::Config;
+use quorate::node::status::{Phase, Role, Status};
+use quorate::types::NodeId;
+use quorate::{Cluster as Membership, Node};
+
+use crate::cut::{Cut, Cuts};
+use crate::ledger::{Ledger, LedgerClient};
+use crate::rig::Rig;
+
+/// How long anything is waited for before it counts as never.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// Waits for `future`, and names what was waited for when it never comes.
+pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(LIMIT, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what}: not within {LIMIT:?}"),
+    }
+}
+
+/// Nodes 1 to n of a cluster of [`Ledger`]s.
+pub struct Cluster<R: Rig> {
+    /// What the nodes are built from.
+    pub rig: R,
+    /// The configuration of every node.
+    pub config: Config,
+    nodes: BTreeMap<u64, Node<Ledger>>,
+    cuts: BTreeMap<u64, Cuts>,
+}
+
+impl<R: Rig> Cluster<R> {
+    /// A cluster of which no node runs yet.
+    pub fn new(nodes: u64) -> Self {
+        let cuts = (1..=nodes).map(|node| (node, Cuts::default())).collect();
+        Self { rig: R::new(nodes), config: Config::testing(), nodes: BTreeMap::new(), cuts }
+    }
+
+    /// A cluster of which every node runs and knows a leader.
+    pub async fn started(nodes: u64) -> Self {
+        let mut cluster = Self::new(nodes);
+        cluster.start_all().await;
+        cluster.leader().await;
+        cluster
+    }
+
+    /// Starts every node that does not run, all at once.
+    pub async fn start_all(&mut self) {
+        let missing = self.all().into_iter().filter(|node| !self.nodes.contains_key(node));
+        let starting = missing.map(|node| async move { (node, self.build(node).await) });
+        let started = futures::future::join_all(starting).await;
+        for (node, started) in started {
+            self.nodes.insert(node, started.expect("the node starts"));
+        }
+    }
+
+    /// Starts a node.
+    pub async fn start(&mut self, node: u64) {
+        self.try_start(node).await.expect("the node starts");
+    }
+
+    /// Starts a node, or says why it does not start.
+    pub async fn try_start(&mut self, node: u64) -> Result<(), StartError> {
+        let started = self.build(node).await?;
+        self.nodes.insert(node, started);
+        Ok(())
+    }
+
+    async fn build(&self, node: u64) -> Result<Node<Ledger>, StartError> {
+        let transport = Cut { inner: self.rig.transport(node).await, cuts: self.cuts[&node].clone() };
+        Node::builder(Ledger::default())
+            .storage(self.rig.storage(node))
+            .transport(transport)
+            .cluster(Membership::bootstrap(self.rig.members()))
+            .config(self.config.clone())
+            .start()
+            .await
+    }
+
+    /// Every node there could be.
+    pub fn all(&self) -> Vec<u64> {
+        self.cuts.keys().copied().collect()
+    }
+
+    /// Every node that runs.
+    pub fn running(&self) -> Vec<u64> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// A node that runs.
+    pub fn node(&self, node: u64) -> &Node<Ledger> {
+        &self.nodes[&node]
+    }
+
+    /// A client at a node that runs.
+    pub fn client(&self, node: u64) -> LedgerClient {
+        self.nodes[&node].client().with_timeout(LIMIT)
+    }
+
+    /// Stops a node at once, without a word to anybody, and takes what it had not flushed.
+    pub async fn stop_hard(&mut self, node: u64) {
+        let stopping = self.nodes.remove(&node).expect("it runs");
+        let mut status = stopping.status();
+        drop(stopping);
+        within("the node is down", status.until(|status| status.stopped().is_some())).await;
+        self.rig.cut_power(node);
+    }
+
+    /// Stops a node in good order.
+    pub async fn shut_down(&mut self, node: u64) {
+        let stopping = self.nodes.remove(&node).expect("it runs");
+        within("the node shuts down", stopping.shutdown()).await.expect("in good order");
+    }
+
+    /// Waits until `wanted` holds at a node.
+    pub async fn until(&self, node: u64, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        let mut status = self.nodes[&node].status();
+        let reached = tokio::time::timeout(LIMIT, status.until(&wanted)).await;
+        match reached {
+            Ok(Some(reached)) => reached,
+            _ => panic!("n{node} {what}: not within {LIMIT:?}; it is at {:?}", status.get()),
+        }
+    }
+
+    /// Waits until one of the running nodes leads and all of them know it.
+    pub async fn leader(&self) -> u64 {
+        self.leader_of(&self.running()).await
+    }
+
+    /// Waits until one of `nodes` leads and all of them know it.
+    pub async fn leader_of(&self, nodes: &[u64]) -> u64 {
+        let agreed = async {
+            loop {
+                for node in nodes {
+                    let status = self.nodes[node].status().get();
+                    let agrees = |other: &u64| {
+                        let other = self.nodes[other].status().get();
+                        other.leader == Some(NodeId(*node)) && other.term == status.term
+                    };
+                    if status.role == Role::Leader && nodes.iter().all(agrees) {
+                        return *node;
+                    }
+                }
+                let mut changes: Vec<_> = nodes.iter().map(|node| self.nodes[node].status()).collect();
+                let change = changes.iter_mut().map(|status| Box::pin(status.changed()));
+                // A change between the look and the wait is the next look's: at most a moment later.
+                let _ = tokio::time::timeout(Duration::from_millis(20), futures::future::select_all(change))
+                    .await;
+            }
+        };
+        within("the nodes agree on a leader", agreed).await
+    }
+
+    /// Cuts a node off from all others, both ways.
+    pub fn isolate(&self, node: u64) {
+        for member in self.rig.members() {
+            if member.node_id.get() == node {
+                for (other, cuts) in &self.cuts {
+                    if *other != node {
+                        cuts.cut(member.identity.clone());
+                    }
+                }
+            } else {
+                self.cuts[&node].cut(member.identity);
+            }
+        }
+    }
+
+    /// Undoes every cut.
+    pub fn heal(&self) {
+        self.cuts.values().for_each(Cuts::heal);
+    }
+
+    /// Waits until every running node has applied what the one furthest ahead has committed.
+    pub async fn settle(&self) {
+        let committed = |node: &u64| self.nodes[node].status().get().committed;
+        let goal = self.nodes.keys().filter_map(committed).max();
+        for node in self.nodes.keys() {
+            self.until(*node, "applies what is committed", |status| status.applied >= goal).await;
+        }
+    }
+
+    /// Whether a node takes part.
+    pub fn takes_part(&self, node: u64) -> bool {
+        self.nodes[&node].status().get().phase == Phase::Running
+    }
+}

@@ -1,0 +1,154 @@
+//! What a cluster is built from: plugins in memory, or the default ones on disk and loopback.
+
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use quorate::storage::{MemoryStorage, Storage};
+use quorate::transport::{MemoryNetwork, MemoryTransport, Transport};
+use quorate::types::{Member, PeerId};
+use quorate_iroh::{IrohTransport, NodeKey};
+use quorate_redb::RedbStorage;
+
+/// The plugins of a cluster's nodes, which outlive the nodes.
+#[async_trait]
+pub trait Rig: Send + Sync + Sized + 'static {
+    /// The storage plugin.
+    type Storage: Storage;
+    /// The transport plugin.
+    type Transport: Transport;
+
+    /// Plugins for nodes 1 to `nodes`.
+    fn new(nodes: u64) -> Self;
+    /// The bootstrap list.
+    fn members(&self) -> Vec<Member>;
+    /// Opens the storage of a node, as it was left.
+    fn storage(&self, node: u64) -> Self::Storage;
+    /// Binds the transport of a node, under its own key.
+    async fn transport(&self, node: u64) -> Self::Transport;
+    /// Takes from a node that is down whatever it had not flushed.
+    fn cut_power(&self, node: u64);
+    /// Takes everything from a node that is down: an empty disk in the place of the old one.
+    fn wipe(&self, node: u64);
+    /// A transport under the key of a node that is down, or of a stranger for any other number.
+    async fn rogue(&self, node: u64) -> Self::Transport;
+}
+
+/// Everything in memory.
+pub struct MemoryRig {
+    network: MemoryNetwork,
+    storages: Mutex<BTreeMap<u64, MemoryStorage>>,
+    nodes: u64,
+}
+
+fn name(node: u64) -> String {
+    format!("n{node}")
+}
+
+#[async_trait]
+impl Rig for MemoryRig {
+    type Storage = MemoryStorage;
+    type Transport = MemoryTransport;
+
+    fn new(nodes: u64) -> Self {
+        Self { network: MemoryNetwork::new(), storages: Mutex::default(), nodes }
+    }
+    fn members(&self) -> Vec<Member> {
+        let member = |node| {
+            let key = PeerId::new(name(node)).expect("a short name");
+            Member::new(node, key, name(node))
+        };
+        (1..=self.nodes).map(member).collect()
+    }
+    fn storage(&self, node: u64) -> MemoryStorage {
+        self.storages.lock().expect("no panic").entry(node).or_default().clone()
+    }
+    async fn transport(&self, node: u64) -> MemoryTransport {
+        self.network.endpoint(&name(node))
+    }
+    fn cut_power(&self, node: u64) {
+        let mut storages = self.storages.lock().expect("no panic");
+        let left = storages.entry(node).or_default().crash();
+        storages.insert(node, left);
+    }
+    fn wipe(&self, node: u64) {
+        self.storages.lock().expect("no panic").insert(node, MemoryStorage::new());
+    }
+    async fn rogue(&self, node: u64) -> MemoryTransport {
+        self.transport(node).await
+    }
+}
+
+/// redb on disk and iroh on loopback.
+pub struct DiskRig {
+    dir: tempfile::TempDir,
+    keys: BTreeMap<u64, (NodeKey, u16)>,
+}
+
+impl DiskRig {
+    /// The data directory of a node.
+    pub fn dir(&self, node: u64) -> PathBuf {
+        self.dir.path().join(name(node))
+    }
+}
+
+#[async_trait]
+impl Rig for DiskRig {
+    type Storage = RedbStorage;
+    type Transport = IrohTransport;
+
+    fn new(nodes: u64) -> Self {
+        // A restarted node keeps its address: ports that were free a moment ago, all at once so
+        // that they differ.
+        let sockets: Vec<UdpSocket> =
+            (0..nodes).map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback")).collect();
+        let port = |socket: &UdpSocket| socket.local_addr().expect("bound").port();
+        let keys = (1..).zip(&sockets).map(|(node, socket)| (node, (NodeKey::generate(), port(socket))));
+        Self { dir: tempfile::tempdir().expect("a temporary directory"), keys: keys.collect() }
+    }
+    fn members(&self) -> Vec<Member> {
+        let member = |(node, (key, port)): (&u64, &(NodeKey, u16))| {
+            Member::new(*node, key.public(), format!("127.0.0.1:{port}"))
+        };
+        self.keys.iter().map(member).collect()
+    }
+    fn storage(&self, node: u64) -> RedbStorage {
+        RedbStorage::builder(self.dir(node)).preallocate_bytes(1 << 20).open().expect("a directory of ours")
+    }
+    async fn transport(&self, node: u64) -> IrohTransport {
+        let (key, port) = &self.keys[&node];
+        IrohTransport::bind(key.clone(), &format!("127.0.0.1:{port}")).await.expect("a port of ours")
+    }
+    fn cut_power(&self, _: u64) {
+        // A process cannot take from its own disk what it has not flushed: killed processes and the
+        // crash images of the plugin's own tests do.
+    }
+    fn wipe(&self, node: u64) {
+        std::fs::remove_dir_all(self.dir(node)).expect("a directory of ours");
+    }
+    async fn rogue(&self, node: u64) -> IrohTransport {
+        let key = self.keys.get(&node).map_or_else(NodeKey::generate, |(key, _)| key.clone());
+        IrohTransport::bind(key, "127.0.0.1:0").await.expect("loopback")
+    }
+}
+
+/// Runs each scenario over both rigs.
+#[macro_export]
+macro_rules! over_both_rigs {
+    ($($(#[$attribute:meta])* $scenario:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] $(#[$attribute])*
+            async fn $scenario() {
+                super::$scenario::<$crate::rig::MemoryRig>().await;
+            })*
+        }
+        mod disk {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] $(#[$attribute])*
+            async fn $scenario() {
+                super::$scenario::<$crate::rig::DiskRig>().await;
+            })*
+        }
+    };
+}

@@ -1,0 +1,63 @@
+//! Nodes that cannot reach each other: the minority refuses, and heals by itself.
+
+use std::time::Duration;
+
+use quorate::client::Consistency;
+use quorate::error::{ReadError, WriteError};
+use quorate_tests::cluster::Cluster;
+use quorate_tests::rig::Rig;
+
+quorate_tests::over_both_rigs!(
+    a_minority_refuses_writes_and_fresh_reads_and_heals_by_itself,
+    a_follower_that_was_cut_off_does_not_unseat_the_leader,
+);
+
+async fn a_minority_refuses_writes_and_fresh_reads_and_heals_by_itself<R: Rig>() {
+    let cluster = Cluster::<R>::started(3).await;
+    let old = cluster.leader().await;
+    cluster.client(old).record(0, 0).await.expect("a healthy cluster");
+    cluster.isolate(old);
+    let majority: Vec<u64> = cluster.all().into_iter().filter(|node| *node != old).collect();
+    cluster.leader_of(&majority).await;
+    cluster.client(majority[0]).record(0, 1).await.expect("a majority");
+
+    let alone = cluster.client(old).with_timeout(Duration::from_secs(2));
+    let write = alone.record(0, 2).await.expect_err("no quorum");
+    assert!(matches!(write, WriteError::NotApplied(_) | WriteError::OutcomeUnknown { .. }), "{write}");
+    let read = alone.times(0, 1).await.expect_err("no quorum");
+    assert!(matches!(read, ReadError::NoLeader { .. }), "{read}");
+    let at_most = Duration::from_millis(100);
+    let stale = alone.clone().with_consistency(Consistency::Stale { at_most });
+    assert_eq!(stale.times(0, 1).await, Err(ReadError::TooStale { at_most }));
+    let local = alone.with_consistency(Consistency::Local);
+    assert_eq!(local.times(0, 0).await, Ok(1), "what it has applied is still there");
+
+    cluster.heal();
+    cluster.leader().await;
+    assert_eq!(cluster.client(old).times(0, 1).await, Ok(1));
+    cluster.client(old).record(0, 3).await.expect("healed");
+    for node in cluster.all() {
+        let times = cluster.client(node).times(0, 2).await.expect("healed");
+        assert!(
+            times <= 1 && (write.is_definite() <= (times == 0)),
+            "n{node}: {write}, and applied {times} times"
+        );
+    }
+}
+
+async fn a_follower_that_was_cut_off_does_not_unseat_the_leader<R: Rig>() {
+    let cluster = Cluster::<R>::started(3).await;
+    let leader = cluster.leader().await;
+    let term = cluster.node(leader).status().get().term;
+    let follower = leader % 3 + 1;
+    cluster.isolate(follower);
+    cluster.until(follower, "loses its leader", |status| status.leader.is_none()).await;
+    for serial in 0..20 {
+        cluster.client(leader).record(0, serial).await.expect("a majority");
+    }
+    cluster.heal();
+    cluster.until(follower, "follows again", |status| status.leader.is_some()).await;
+    cluster.settle().await;
+    let status = cluster.node(leader).status().get();
+    assert_eq!((cluster.leader().await, status.term), (leader, term), "pre-vote keeps it from a new term");
+}
