@@ -5,6 +5,8 @@ pub mod error;
 pub mod node;
 pub mod state_machine;
 pub mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod transport;
 pub mod types;
 pub mod watch;

@@ -27,7 +27,10 @@ use crate::types::LogTime;
 /// - `restore(write(snapshot()))` gives a machine that answers and goes on exactly as this one.
 ///
 /// # Conformance
-/// `quorate::state_machine_conformance!` runs the kit.
+/// `quorate::state_machine_conformance!` runs the kit: `commands_come_back_from_their_bytes`,
+/// `queries_come_back_from_their_bytes`, `unknown_ids_are_refused`, `leftover_bytes_are_refused`,
+/// `cut_bytes_do_not_panic`, `two_copies_agree`, `snapshot_round_trip_equals_straight_application`,
+/// `snapshot_is_a_frozen_view`, `restore_replaces_the_state`.
 pub trait StateMachine: Send + Sync + 'static {
     /// The name in hello and snapshots. A node never talks to a node with another machine.
     const NAME: &'static str;

@@ -5,6 +5,7 @@
 
 mod flushed;
 mod health;
+mod memory;
 mod snapshot;
 
 use std::ops::Range;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 
 pub use self::flushed::{Flushed, Receipt};
 pub use self::health::Health;
+pub use self::memory::{MemoryStorage, StorageOperation, StoredBytes};
 pub use self::snapshot::{SnapshotReader, SnapshotWriter, StoredSnapshot};
 use crate::error::StorageError;
 use crate::types::{ClusterId, DiskId, GroupId, LogIndex, NodeId};
@@ -74,7 +76,7 @@ pub enum Write {
     /// Replaces the vote.
     Vote(Bytes),
     /// Replaces the committed marker. Lazy: it rides along with the next write that is flushed and
-    /// never forces a flush. Its receipt may be used at once.
+    /// never forces a flush. Its receipt may be used at once, and never waits for another write.
     Committed(Bytes),
 }
 
@@ -102,7 +104,7 @@ pub trait Storage: Send + Sync + 'static {
     /// A recorded identity that cannot be read is an error, never `None`: it is not guessed.
     ///
     /// # Conformance
-    /// `identity_is_absent_at_first`, `identity_survives_reopen`.
+    /// `identity_is_absent_at_first`, `identity_survives_reopen`, `identity_survives_crash`.
     async fn identity(&self) -> Result<Option<Identity>, StorageError>;
 
     /// Records what this storage belongs to, durably, before returning.
@@ -121,7 +123,9 @@ pub trait Storage: Send + Sync + 'static {
     /// the engine, once per group and start, before anything else of that group.
     ///
     /// # Conformance
-    /// `fresh_group_is_empty`, `groups_do_not_mix`, `reopen_shows_what_was_flushed`.
+    /// `fresh_group_is_empty`, `groups_do_not_mix`, `many_groups_interleave`,
+    /// `reopen_shows_what_was_flushed`, `every_operation_survives_reopen`,
+    /// `random_operations_match_a_model`.
     async fn open(&self, group: GroupId) -> Result<GroupState, StorageError>;
 
     /// Queues `write` behind everything queued before it in `group`.
@@ -135,10 +139,19 @@ pub trait Storage: Send + Sync + 'static {
     /// the engine, one call at a time per group.
     ///
     /// # Conformance
-    /// `append_then_read`, `receipts_are_in_order`, `receipt_is_used_once`, `vote_survives_reopen`,
-    /// `truncate_removes_the_tail`, `truncate_past_the_end_does_nothing`,
-    /// `purge_removes_the_head_and_keeps_the_marker`, `purge_past_the_end_empties_the_log`,
-    /// `committed_is_replaced`.
+    /// Receipts: `receipts_are_in_order`, `receipts_are_in_order_under_concurrency`,
+    /// `receipt_is_used_once`.
+    ///
+    /// The log: `append_then_read`, `append_goes_on_after_reopen`, `truncate_removes_the_tail`,
+    /// `truncate_past_the_end_does_nothing`, `truncate_of_everything_empties_the_log`,
+    /// `append_after_truncate_replaces_the_tail`, `purge_removes_the_head_and_keeps_the_marker`,
+    /// `purge_past_the_end_empties_the_log`, `purge_of_a_fresh_group_moves_its_start`.
+    ///
+    /// Vote and committed marker: `vote_survives_reopen`, `vote_is_replaced`,
+    /// `committed_is_replaced`, `committed_rides_with_the_next_write`.
+    ///
+    /// A power cut: `append_survives_crash_after_flush`, `vote_survives_crash_after_flush`,
+    /// `truncate_and_purge_survive_crash_after_flush`, `unflushed_is_absent_or_whole_after_crash`.
     fn write(&self, group: GroupId, write: Write, flushed: Flushed);
 
     /// Reads the entries of `range` in order, from its start, until about `max_bytes` are read.
@@ -166,11 +179,17 @@ pub trait Storage: Send + Sync + 'static {
     /// Begins a snapshot of `group`. Nothing of it is visible before its commit.
     ///
     /// # Conformance
-    /// `snapshot_is_invisible_before_commit`, `snapshot_replaces_the_older`,
-    /// `snapshot_never_replaces_a_newer`, `snapshot_survives_reopen`.
+    /// `snapshot_is_invisible_before_commit`, `snapshot_dropped_uncommitted_leaves_nothing`,
+    /// `snapshot_replaces_the_older`, `snapshot_never_replaces_a_newer`,
+    /// `snapshot_of_the_same_log_id_replaces`, `snapshot_survives_reopen`,
+    /// `snapshots_of_groups_do_not_mix`, `snapshot_survives_crash_after_commit`,
+    /// `snapshot_not_committed_is_absent_after_crash`.
     async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError>;
 
     /// Opens the last committed snapshot of `group`, or `None`.
+    ///
+    /// # Conformance
+    /// `snapshot_stays_readable_when_replaced`, `large_snapshot_comes_back`.
     async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError>;
 
     /// Watches whether there is room for more.
@@ -185,6 +204,9 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// # Called by
     /// the node, last of all, when it shuts down.
+    ///
+    /// # Conformance
+    /// `close_completes_what_is_queued`.
     async fn close(&self) {}
 }
 

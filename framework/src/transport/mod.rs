@@ -6,11 +6,13 @@
 
 mod duplex;
 mod lane;
+mod memory;
 
 use async_trait::async_trait;
 
 pub use self::duplex::{Duplex, FrameSink, FrameStream};
 pub use self::lane::Lane;
+pub use self::memory::{Death, Links, MemoryNetwork, MemoryTransport};
 use crate::error::TransportError;
 use crate::types::{Member, PeerId};
 
@@ -44,7 +46,12 @@ pub type Admission = std::sync::Arc<dyn Fn(&PeerId, Lane) -> bool + Send + Sync>
 /// - Nothing here may wait for ever: a dead peer shows as an error within seconds.
 ///
 /// # Conformance
-/// `quorate::transport_conformance!` runs the kit; each method names its cases.
+/// `quorate::transport_conformance!` runs the kit. Of streams: `frames_arrive_in_order`,
+/// `frames_keep_their_bounds`, `frames_go_both_ways_at_once`, `the_acceptor_may_speak_first`,
+/// `the_longest_frame_passes`, `a_longer_frame_is_refused`, `close_ends_one_direction`,
+/// `close_then_drop_loses_nothing`, `drop_resets`,
+/// `backpressure_holds_the_sender_and_loses_nothing`, `lanes_do_not_delay_each_other`,
+/// `many_streams_to_one_peer`. The methods name the others.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
     /// The identity that this transport proves to its peers.
@@ -65,7 +72,8 @@ pub trait Transport: Send + Sync + 'static {
     /// the framework, with a deadline of its own around it: must be safe to drop half-way.
     ///
     /// # Conformance
-    /// `frames_arrive_in_order`, `dialling_nobody_is_unreachable`, `the_identity_is_proved`.
+    /// `dialling_nobody_is_unreachable`, `dialling_a_dead_peer_is_unreachable`,
+    /// `the_identity_is_proved`, `a_dropped_dial_does_no_harm`, `simultaneous_dials`.
     async fn connect(&self, peer: &Member, lane: Lane) -> Result<Duplex, TransportError>;
 
     /// Waits for the next stream that a peer opens.
@@ -77,7 +85,7 @@ pub trait Transport: Send + Sync + 'static {
     /// one task of the framework, again and again.
     ///
     /// # Conformance
-    /// `accept_names_peer_and_lane`, `accept_ends_on_close`.
+    /// `accept_names_peer_and_lane`, `a_vanished_dialler_does_not_end_accept`.
     async fn accept(&self) -> Result<Incoming, TransportError>;
 
     /// Drops every connection to and from `peer`, as it has restarted or no longer answers. The
@@ -90,7 +98,7 @@ pub trait Transport: Send + Sync + 'static {
     /// Closes every stream and stops accepting.
     ///
     /// # Conformance
-    /// `accept_ends_on_close`.
+    /// `accept_ends_on_close`, `close_fails_open_streams`.
     async fn close(&self);
 
     /// Offers an early check of who may open a lane. The framework checks every stream itself; a

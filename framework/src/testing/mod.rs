@@ -1,0 +1,28 @@
+//! Conformance kits: what a plugin or a machine must do, as tests that its author runs with one
+//! line.
+//!
+//! This folder owns the kits for [`Storage`](crate::storage::Storage) ([`storage`]), for
+//! [`Transport`](crate::transport::Transport) ([`transport`]) and for
+//! [`StateMachine`](crate::state_machine::StateMachine) ([`state_machine`]). A harness says how to
+//! make the thing under test; a macro turns each case into a `#[test]` of its own; each case is also
+//! a function, so that a kit can be tested itself. The kits run on any runtime: each case has a
+//! thread of its own, on which the harness decides how to block.
+//!
+//! Nothing here is part of a running node.
+
+mod run;
+mod seeded;
+pub mod state_machine;
+pub mod storage;
+pub mod transport;
+
+pub use self::seeded::Seeded;
+
+/// Makes a list of names of each list of cases.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_names {
+    ($([$list:ident: $($case:ident)*])*) => {
+        $(const $list: &[&str] = &[$(stringify!($case)),*];)*
+    };
+}
