@@ -160,7 +160,8 @@ fn a_batch_that_reached_the_disk_and_failed_after_that_is_replayed_to_the_same()
     // redb makes its file shorter after the flush: the batch is on the disk, and its commit fails.
     // Batches of these kinds, so that each begins from what the next or the same one left.
     type Make = fn(u64) -> Vec<Write>;
-    let kinds: [Make; 5] = [
+    let kinds: [Make; 6] = [
+        |end| vec![append_of(G0, end..end + 3, 10_000), truncate_of(end - 1)],
         |end| vec![append_of(G0, end..end + 3, 10_000), truncate_of(end + 1)],
         |end| {
             vec![
