@@ -92,6 +92,7 @@ pub(crate) fn spawn_thread(name: &str, future: BoxFuture<'static, ()>) -> io::Re
 }
 
 /// A thread per wait is wasteful, and rare: only a disk that is nearly full is looked at again.
+#[allow(clippy::disallowed_methods, reason = "this is the timer itself, where there is no runtime")]
 fn sleep_on_a_thread(time: Duration) -> BoxFuture<'static, ()> {
     let (tx, rx) = oneshot::channel::<()>();
     let spawned = std::thread::Builder::new().name("quorate-redb-timer".to_owned()).spawn(move || {
