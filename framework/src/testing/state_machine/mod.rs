@@ -1,6 +1,6 @@
 //! The kit for state machines.
 //!
-//! ```ignore
+//! ```text
 //! struct MyHarness;
 //!
 //! impl MachineHarness for MyHarness {

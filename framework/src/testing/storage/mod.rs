@@ -1,6 +1,6 @@
 //! The kit for storage plugins.
 //!
-//! ```ignore
+//! ```text
 //! struct MyHarness;
 //!
 //! impl StorageHarness for MyHarness {

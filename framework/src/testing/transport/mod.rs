@@ -1,6 +1,6 @@
 //! The kit for transport plugins.
 //!
-//! ```ignore
+//! ```text
 //! struct MyHarness;
 //!
 //! impl TransportHarness for MyHarness {
