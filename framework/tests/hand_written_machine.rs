@@ -145,8 +145,8 @@ impl StateMachine for Leases {
         Ok(())
     }
 
-    fn deadline(&self) -> Option<LogTime> {
-        self.until.values().min().copied()
+    fn deadline(&self, now: LogTime) -> Option<LogTime> {
+        self.until.values().filter(|until| **until > now).min().copied()
     }
 }
 
@@ -171,7 +171,11 @@ fn commands_and_queries_are_dispatched_by_hand() {
     assert_eq!(leases.query(&ctx(20), Look::Until("a".into())), Number(Some(21)));
     assert_eq!(leases.query(&ctx(21), Look::Until("a".into())), Number(None));
     assert_eq!(leases.query(&ctx(21), Look::Count), Number(Some(1)));
-    assert_eq!(leases.deadline(), Some(LogTime::from_micros(21)));
+    let micros = LogTime::from_micros;
+    assert_eq!(leases.deadline(micros(20)), Some(micros(21)));
+    // The end of `a` does not hide that of `b`.
+    assert_eq!(leases.deadline(micros(21)), Some(micros(63)));
+    assert_eq!(leases.deadline(micros(63)), None);
 }
 
 #[test]

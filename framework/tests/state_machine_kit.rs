@@ -13,6 +13,7 @@ use std::marker::PhantomData;
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use quorate::state_machine::{
     ApplyContext, ArgumentReader, ArgumentWriter, DecodeError, EncodeError, QueryContext, RestoreError,
@@ -39,6 +40,8 @@ trait Break: Send + Sync + 'static {
     const SNAPSHOT_THAWS: bool = false;
     /// Whether a restore adds to the state that is there.
     const RESTORE_ADDS: bool = false;
+    /// Whether a deadline that has passed hides the next.
+    const DEADLINE_PASSES: bool = false;
 
     /// Something that only this process knows.
     fn private() -> u64 {
@@ -245,8 +248,12 @@ impl<B: Break> StateMachine for Counts<B> {
         Ok(())
     }
 
-    fn deadline(&self) -> Option<LogTime> {
-        Some(self.with(|state| state.changed))
+    fn deadline(&self, now: LogTime) -> Option<LogTime> {
+        let changed = self.with(|state| state.changed);
+        if B::DEADLINE_PASSES {
+            return Some(changed);
+        }
+        Some(changed.saturating_add(Duration::from_secs(1))).filter(|next| *next > now)
     }
 }
 
@@ -297,6 +304,7 @@ broken!(IteratesAHashMap: const ITERATES_A_HASH_MAP: bool = true;);
 broken!(SnapshotForgets: const SNAPSHOT_FORGETS: bool = true;);
 broken!(SnapshotThaws: const SNAPSHOT_THAWS: bool = true;);
 broken!(RestoreAdds: const RESTORE_ADDS: bool = true;);
+broken!(DeadlinePasses: const DEADLINE_PASSES: bool = true;);
 broken!(CountsCalls: fn private() -> u64 {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     CALLS.fetch_add(1, Ordering::Relaxed)
@@ -321,6 +329,11 @@ fn a_lost_argument_is_found() {
 fn state_outside_the_machine_and_the_order_of_a_hash_map_are_found() {
     assert!(bites(kit::two_copies_agree::<Harness<CountsCalls>>));
     assert!(bites(kit::two_copies_agree::<Harness<IteratesAHashMap>>));
+}
+
+#[test]
+fn a_deadline_that_has_passed_is_found() {
+    assert!(bites(kit::two_copies_agree::<Harness<DeadlinePasses>>));
 }
 
 #[test]

@@ -58,6 +58,7 @@ pub(crate) enum Value {
     Crate(Path),
     Name(LitStr),
     Version(LitInt),
+    Deadline(ExprPath),
     Bound(Punctuated<WherePredicate, Token![,]>),
     Names(Vec<(Ident, Ident)>),
     Snapshot(Vec<(Ident, SnapshotPart)>),

@@ -91,6 +91,7 @@ use crate::ctxt::Ctxt;
 /// setting  = crate = "path"                            the path of quorate; `::quorate`
 ///          | name = "text"                             the machine's name; the type's name
 ///          | version = NUMBER                          the machine's version; 1
+///          | deadline = path                           what the clock alone changes next; nothing
 ///          | snapshot(part, ..)                        see below
 ///          | bound(V: Trait, ..)                       see below
 ///          | names(command = Name, response = Name, query = Name, answer = Name, client = Name)
@@ -155,6 +156,13 @@ use crate::ctxt::Ctxt;
 ///   it cannot decode, but a replica that must apply it stops.
 ///
 /// Raise `version` when the meaning of commands or the form of snapshots changes.
+///
+/// # Deadlines
+///
+/// The log's clock moves with the entries. A machine whose answers change by the clock alone, as
+/// when a lease ends, says when that happens next: `deadline = path` names a function
+/// `fn(&Self, LogTime) -> Option<LogTime>`, given the log's clock, that returns the first such time
+/// later than it. The leader then moves the clock on at that time if nothing else does.
 ///
 /// # Snapshots
 ///

@@ -19,6 +19,8 @@ pub(crate) struct Machine {
     pub(crate) krate: Path,
     pub(crate) name: String,
     pub(crate) version: u32,
+    /// `fn(&Self, LogTime) -> Option<LogTime>`; never by default.
+    pub(crate) deadline: Option<ExprPath>,
     pub(crate) names: Names,
     pub(crate) commands: Vec<Item>,
     pub(crate) queries: Vec<Item>,

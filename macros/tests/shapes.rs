@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use quorate::error::RestoreError;
 use quorate::prelude::*;
@@ -237,6 +238,7 @@ fn an_enum_is_a_machine() {
     crate = "::quorate",
     name = "text",
     version = 3,
+    deadline = Self::after,
     names(command = Edit, response = Edited, query = Look, answer = Seen, client = Editor),
     snapshot(type = Vec<u8>, capture = Self::bytes, write = save, restore = Text::load),
     command(1, insert(text: String) -> usize),
@@ -257,6 +259,11 @@ impl Text {
 
     fn text(&self) -> String {
         self.0.clone()
+    }
+
+    /// A text fades a minute from now.
+    fn after(&self, now: LogTime) -> Option<LogTime> {
+        (!self.0.is_empty()).then(|| now.saturating_add(Duration::from_mins(1)))
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -292,6 +299,10 @@ fn settings_replace_the_defaults() {
     fn client<S: Service<Client = C>, C>() {}
     client::<Text, Editor>();
     assert_eq!((Text::NAME, Text::VERSION), ("text", 3));
+    let now = LogTime::from_micros(5);
+    assert_eq!(Text("abc".into()).deadline(now), Some(LogTime::from_micros(60_000_005)));
+    assert_eq!(Text::default().deadline(now), None);
+    assert_eq!(Mute::default().deadline(now), None);
 }
 
 /// A state that is captured in a way of its own, and otherwise as usual.

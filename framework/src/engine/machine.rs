@@ -173,7 +173,7 @@ impl Applier {
         if cell.bytes_since_snapshot >= self.snapshot_bytes {
             self.snapshot_due.set(true);
         }
-        self.deadline.set(cell.machine.deadline());
+        self.deadline.set(cell.machine.deadline(cell.time));
         Ok(answers)
     }
 
@@ -218,7 +218,7 @@ impl Applier {
         cell.time = header.clock;
         cell.bytes_since_snapshot = 0;
         self.clock.seen(header.clock);
-        self.deadline.set(cell.machine.deadline());
+        self.deadline.set(cell.machine.deadline(cell.time));
         Ok(())
     }
 }

@@ -49,7 +49,7 @@ pub(crate) trait ErasedMachine: Send + Sync {
     fn query(&self, ctx: &QueryContext, query: &[u8]) -> Result<Answer, DecodeError>;
     fn snapshot(&self) -> SnapshotJob;
     fn restore(&mut self, input: &mut dyn Read) -> Result<(), RestoreError>;
-    fn deadline(&self) -> Option<LogTime>;
+    fn deadline(&self, now: LogTime) -> Option<LogTime>;
 }
 
 /// Erases a typed machine.
@@ -110,7 +110,7 @@ impl<M: StateMachine> ErasedMachine for Typed<M> {
         self.0.restore(input)
     }
 
-    fn deadline(&self) -> Option<LogTime> {
-        self.0.deadline()
+    fn deadline(&self, now: LogTime) -> Option<LogTime> {
+        self.0.deadline(now)
     }
 }

@@ -71,10 +71,17 @@ pub trait StateMachine: Send + Sync + 'static {
     /// framework uses it no more.
     fn restore(&mut self, input: &mut dyn Read) -> Result<(), RestoreError>;
 
-    /// The next log time at which an answer changes by the clock alone, such as the end of a
-    /// lease. When the log's clock reaches it with no other entry on the way, the leader appends a
-    /// tick, so that the clock that queries see moves on. The default is never.
-    fn deadline(&self) -> Option<LogTime> {
+    /// The first log time later than `now` at which an answer changes by the clock alone, such as
+    /// the end of a lease. When the log's clock reaches it with no other entry on the way, the leader
+    /// appends a tick, so that the clock that queries see moves on. The default is never.
+    ///
+    /// A tick is no command and changes nothing, so what ended by `now` may still be there: it must
+    /// not hide what ends later.
+    ///
+    /// # Called by
+    /// the framework, after every entry, with the log's clock at that entry.
+    fn deadline(&self, now: LogTime) -> Option<LogTime> {
+        let _ = now;
         None
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn machine(cx: &Ctxt, input: Input) -> Option<Machine> {
         bounds: settings.bounds(&krate, &generics),
         name: settings.name(&input.ident),
         version: settings.version(),
+        deadline: settings.deadline(),
         names: settings.names(&input.ident),
         snapshot: settings.snapshot(),
         krate,

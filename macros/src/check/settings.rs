@@ -4,7 +4,7 @@ use proc_macro2::Ident;
 use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
-use syn::{Generics, LitInt, LitStr, Path, Token, WherePredicate, parse_quote};
+use syn::{ExprPath, Generics, LitInt, LitStr, Path, Token, WherePredicate, parse_quote};
 
 use super::owned;
 use crate::ast::{Setting, SnapshotPart, Value};
@@ -20,6 +20,7 @@ pub(super) struct Settings {
     krate: Option<Path>,
     name: Option<String>,
     version: Option<u32>,
+    deadline: Option<ExprPath>,
     bounds: Option<Bounds>,
     names: Vec<(Ident, Ident)>,
     snapshot: Snapshot,
@@ -38,6 +39,7 @@ impl Settings {
             Value::Crate(path) => self.krate = Some(path),
             Value::Name(name) => self.name = check_name(cx, &name),
             Value::Version(version) => self.version = check_version(cx, &version),
+            Value::Deadline(function) => self.deadline = Some(function),
             Value::Bound(bounds) => self.bounds = check_bounds(cx, bounds),
             Value::Names(names) => self.names = check_names(cx, names),
             Value::Snapshot(parts) => self.snapshot = check_snapshot(cx, parts),
@@ -54,6 +56,10 @@ impl Settings {
 
     pub(super) fn version(&self) -> u32 {
         self.version.unwrap_or(1)
+    }
+
+    pub(super) fn deadline(&self) -> Option<ExprPath> {
+        self.deadline.clone()
     }
 
     /// What the impls ask of the type's parameters: by default, what any state needs.

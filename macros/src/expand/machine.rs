@@ -12,8 +12,8 @@ use crate::model::{Argument, Form, Item, Kind, Machine};
 
 pub(super) fn implementation(machine: &Machine) -> TokenStream {
     let (apply, query) = (dispatch(machine, Kind::Command), dispatch(machine, Kind::Query));
-    let snapshot = snapshot(machine);
-    around(machine, &quote!(#apply #query #snapshot))
+    let (snapshot, deadline) = (snapshot(machine), deadline(machine));
+    around(machine, &quote!(#apply #query #snapshot #deadline))
 }
 
 /// The headers of the impls, with constants and types, around `methods`.
@@ -126,6 +126,20 @@ fn located(path: &Path, span: Span) -> TokenStream {
 
 fn binding(place: usize, argument: &Argument) -> Ident {
     format_ident!("field{place}", span = Span::mixed_site().located_at(argument.ty.span()))
+}
+
+fn deadline(machine: &Machine) -> Option<TokenStream> {
+    let krate = &machine.krate;
+    let function = machine.deadline.as_ref()?;
+    let (time, next) =
+        (quote!(#krate::types::LogTime), quote!(::core::option::Option<#krate::types::LogTime>));
+    Some(quote_spanned! {Span::mixed_site()=>
+        fn deadline(&self, now: #time) -> #next {
+            // The annotation shows a function of another type as a whole.
+            let function: fn(&Self, #time) -> #next = #function;
+            function(self, now)
+        }
+    })
 }
 
 fn snapshot_type(machine: &Machine) -> TokenStream {

@@ -16,7 +16,8 @@ use crate::ctxt::Ctxt;
 use crate::model::Kind;
 
 /// Every word that begins an entry.
-const KEYWORDS: [&str; 8] = ["command", "query", "crate", "name", "version", "snapshot", "bound", "names"];
+const KEYWORDS: [&str; 9] =
+    ["command", "query", "crate", "name", "version", "deadline", "snapshot", "bound", "names"];
 
 /// Reads the type and its lists.
 pub(crate) fn input(cx: &Ctxt, input: DeriveInput) -> Input {

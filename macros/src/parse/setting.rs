@@ -18,6 +18,9 @@ pub(super) fn parse(cx: &Ctxt, keyword: Ident, input: ParseStream) -> Result<Set
         "crate" => Value::Crate(assigned(&keyword, input, "`crate = \"::quorate\"`", parse_crate)?),
         "name" => Value::Name(assigned(&keyword, input, "`name = \"bank\"`", <LitStr as Parse>::parse)?),
         "version" => Value::Version(assigned(&keyword, input, "`version = 2`", LitInt::parse)?),
+        "deadline" => {
+            Value::Deadline(assigned(&keyword, input, "`deadline = Self::next_deadline`", ExprPath::parse)?)
+        }
         "bound" => Value::Bound(listed(&keyword, input, "`bound(V: Trait)`", |input| {
             Punctuated::parse_terminated(input)
         })?),

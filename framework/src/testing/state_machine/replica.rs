@@ -33,13 +33,18 @@ impl<H: MachineHarness> Replica<H> {
         Self { machine: H::machine(), applied: 0 }
     }
 
+    /// The log's clock after the commands applied so far.
+    fn now(&self) -> LogTime {
+        LogTime::from_micros(self.applied as u64 / 3 * 700_000)
+    }
+
     /// Applies the next command and returns the bytes of its response.
     pub(super) fn apply(&mut self, command: &[u8]) -> Vec<u8> {
         let number = self.applied as u64;
+        let time = self.now();
         self.applied += 1;
         // Several commands share an entry, and terms change.
         let position = Position { index: LogIndex(1 + number / 3), ordinal: (number % 3) as u32 };
-        let time = LogTime::from_micros(number / 3 * 700_000);
         let term = Term(1 + number / 100);
         let mut context = ApplyContext::new(ClusterId([7; 32]), GroupId::MAIN, term, position, time);
         let command = decode::<<H::Machine as StateMachine>::Command>(command, "a command");
@@ -60,10 +65,7 @@ impl<H: MachineHarness> Replica<H> {
     pub(super) fn answers(&self, seed: u64) -> Vec<Vec<u8>> {
         let mut rng = Seeded::new(seed);
         let number = self.applied as u64;
-        let context = QueryContext::new(
-            Some(LogId::new(1 + number / 100, 1 + number / 3)),
-            LogTime::from_micros(number / 3 * 700_000),
-        );
+        let context = QueryContext::new(Some(LogId::new(1 + number / 100, 1 + number / 3)), self.now());
         let mut answer = || {
             let query = encode(&H::query(&mut rng)?);
             let query = decode::<<H::Machine as StateMachine>::Query>(&query, "a query");
@@ -100,7 +102,13 @@ impl<H: MachineHarness> Replica<H> {
         for (number, (ours, theirs)) in self.answers(seed).iter().zip(other.answers(seed)).enumerate() {
             assert!(*ours == theirs, "{when}, query {number} is answered differently");
         }
-        assert_eq!(self.machine.deadline(), other.machine.deadline(), "{when}, the deadlines differ");
+        let now = self.now();
+        let deadline = self.machine.deadline(now);
+        assert_eq!(deadline, other.machine.deadline(now), "{when}, the deadlines differ");
+        assert!(
+            deadline.is_none_or(|deadline| deadline > now),
+            "{when}, at {now}, the next deadline is said to be {deadline:?}, which has passed: it hides later ones"
+        );
         if H::SAME_SNAPSHOTS {
             assert!(
                 Self::write(self.capture()) == Self::write(other.capture()),
