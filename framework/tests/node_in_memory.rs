@@ -1,4 +1,6 @@
-//! A machine written by hand, without the derive, on three nodes in memory.
+//! Nodes in memory, with a machine written by hand.
+
+#![allow(clippy::disallowed_methods, reason = "tests run on tokio")]
 
 use std::io::{Read, Write};
 use std::time::Duration;
