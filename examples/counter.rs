@@ -66,7 +66,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for node in &nodes {
         println!("  n{}: add 1 -> {}", node.id().get(), node.client().add(1).await?);
     }
-    let leader = nodes[0].status().until(|status| status.leader.is_some()).await.and_then(|status| status.leader);
+    let leader =
+        nodes[0].status().until(|status| status.leader.is_some()).await.and_then(|status| status.leader);
     let leader = nodes.iter().position(|node| Some(node.id()) == leader).ok_or("nobody leads")?;
     println!("the leader, n{}, stops", nodes[leader].id().get());
     nodes.remove(leader).shutdown().await?;

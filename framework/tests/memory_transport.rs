@@ -44,9 +44,9 @@ mod on_no_runtime {
     quorate::transport_conformance!(NoRuntime);
 }
 
-/// With a delay on every link, so that nothing arrives at once.
+/// With a delay on every link, so that nothing is there when it is first asked for.
 mod on_tokio {
-    use std::time::Duration;
+    use quorate::transport::Transport;
 
     use super::{Counted, MemoryTransport, TransportError, TransportHarness};
 
@@ -62,14 +62,13 @@ mod on_tokio {
 
         async fn bind(network: &Counted) -> Result<MemoryTransport, TransportError> {
             let endpoint = network.endpoint();
-            network.hub.everywhere().delay(|| tokio::time::sleep(Duration::from_micros(100)));
+            network.hub.around(&endpoint.address()).delay(tokio::task::yield_now);
             Ok(endpoint)
         }
 
         fn block_on<F: Future>(future: F) -> F::Output {
             tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
-                .enable_time()
                 .build()
                 .expect("a runtime")
                 .block_on(future)

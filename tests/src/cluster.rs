@@ -19,10 +19,8 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// Waits for `future`, and names what was waited for when it never comes.
 pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
-    match tokio::time::timeout(LIMIT, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("{what}: not within {LIMIT:?}"),
-    }
+    let output = tokio::time::timeout(LIMIT, future).await.ok();
+    output.unwrap_or_else(|| panic!("{what}: not within {LIMIT:?}"))
 }
 
 /// Nodes 1 to n of a cluster of [`Ledger`]s.
@@ -52,8 +50,9 @@ impl<R: Rig> Cluster<R> {
 
     /// Starts every node that does not run, all at once.
     pub async fn start_all(&mut self) {
-        let missing = self.all().into_iter().filter(|node| !self.nodes.contains_key(node));
-        let starting = missing.map(|node| async move { (node, self.build(node).await) });
+        let this = &*self;
+        let missing = this.all().into_iter().filter(|node| !this.nodes.contains_key(node));
+        let starting = missing.map(|node| async move { (node, this.build(node).await) });
         let started = futures::future::join_all(starting).await;
         for (node, started) in started {
             self.nodes.insert(node, started.expect("the node starts"));

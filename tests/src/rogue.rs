@@ -57,6 +57,14 @@ pub fn write_request(command: &[u8]) -> Vec<u8> {
     body
 }
 
+/// Says hello as a new process of a member: the node drops whatever it had with the old one, this
+/// stream with it.
+pub async fn introduce<T: Transport>(transport: &T, to: &Member, claim: &Claim) {
+    if let Ok(mut stream) = send(transport, to, Lane::Control, &[claim.hello()]).await {
+        until_closed(&mut stream).await;
+    }
+}
+
 /// Opens a stream and sends `frames`; gives the stream.
 pub async fn send<T: Transport>(
     transport: &T,

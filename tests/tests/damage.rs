@@ -18,13 +18,12 @@ async fn a_flipped_bit_in_a_stored_entry_stops_the_node_and_is_named() {
     let damaged = LogIndex(index.get() - 1);
     let flipped = cluster.rig.storage(1).flip_bit(GroupId::MAIN, StoredBytes::Entry(damaged), 8 * 45);
     assert!(flipped, "the entry is there");
-    let error = match cluster.try_start(1).await {
-        Err(error) => error.to_string(),
-        Ok(()) => {
-            let stopped = |status: &quorate::node::status::Status| status.stopped().is_some();
-            let status = cluster.until(1, "finds the damage", stopped).await;
-            status.stopped().expect("it has stopped").to_owned()
-        }
+    // At once, when it is read again before the node serves; else when it is sent or applied.
+    let error = if let Err(error) = cluster.try_start(1).await {
+        error.to_string()
+    } else {
+        let status = cluster.until(1, "finds the damage", |status| status.stopped().is_some()).await;
+        status.stopped().expect("it has stopped").to_owned()
     };
     assert!(error.contains(&format!("entry {}", damaged.get())), "the entry is named: {error}");
     let ok = cluster.client(2).times(0, 9).await;

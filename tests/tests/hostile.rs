@@ -42,6 +42,7 @@ async fn with_rogue<R: Rig>() -> (Cluster<R>, R::Transport, u64, u64) {
     cluster.stop_hard(stolen).await;
     cluster.leader().await;
     let transport = cluster.rig.rogue(stolen).await;
+    rogue::introduce(&transport, &member(&cluster, target).0, &claim(&cluster, stolen)).await;
     (cluster, transport, target, stolen)
 }
 

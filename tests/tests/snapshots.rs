@@ -14,7 +14,8 @@ quorate_tests::over_both_rigs!(
 /// Compacts early, and keeps next to nothing of what a snapshot covers.
 fn compacting<R: Rig>() -> Cluster<R> {
     let mut cluster = Cluster::<R>::new(3);
-    let config = ConfigBuilder::from(cluster.config.clone()).snapshot_log_bytes(64 << 10).keep_entries(10);
+    let config =
+        ConfigBuilder::from(cluster.config.clone()).snapshot_log_bytes(64 << 10).snapshot_keep_entries(10);
     cluster.config = config.build().expect("a good configuration");
     cluster
 }

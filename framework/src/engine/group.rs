@@ -193,6 +193,12 @@ impl<RT: Runtime> Group<RT> {
             membership: Mutex::default(),
         });
         this.refresh();
+        // The library shows its membership a moment later; who knows whom is needed now.
+        let effective = this.raft.with_raft_state(|state| state.membership_state.effective().clone()).await;
+        if let Ok(effective) = effective {
+            let membership = this.membership(&effective);
+            this.view.update(|view| view.membership = membership);
+        }
         host.tasks.spawn::<RT>(this.clone().follow_metrics());
         host.tasks.spawn::<RT>(this.clone().snapshot_when_due());
         host.tasks.spawn::<RT>(this.clone().tick_when_due());
@@ -398,12 +404,19 @@ impl<RT: Runtime> Group<RT> {
 
     async fn snapshot_when_due(self: Arc<Self>) {
         let mut due = self.applier.snapshot_due.watch();
+        let mut view = self.view.watch();
         while due.until(|due| *due).await.is_some() {
+            let known = view.get().snapshot;
             if self.raft.trigger().snapshot().await.is_err() {
                 return;
             }
-            // The flag falls when the view of the machine is captured.
-            due.until(|due| !*due).await;
+            // The flag falls when the view of the machine is captured. The library ignores a request
+            // while it still builds the one before: then that one's end is the time to ask again.
+            let captured = due.until(|due| !*due);
+            RT::select2(captured, view.until(|view| view.snapshot != known || view.stopped.is_some())).await;
+            if view.get().stopped.is_some() {
+                return;
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::config::Config;
-use super::handle::{CallOptions, Handle};
+use super::handle::{CallOptions, Handle, Owned};
 use super::propose::Proposer;
 use super::read::Barrier;
 use super::status::{Phase, Status};
@@ -121,7 +121,9 @@ impl<RT: Runtime> Handle for Shared<RT> {
     ) -> BoxFuture<'_, Result<bytes::Bytes, ReadError>> {
         Box::pin(self.0.read(query, consistency, options))
     }
+}
 
+impl<RT: Runtime> Owned for Shared<RT> {
     fn status(&self) -> Watcher<Status> {
         self.0.status.watch()
     }

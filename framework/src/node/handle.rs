@@ -1,4 +1,5 @@
-//! A running node as its clients see it: bytes in, bytes out, no runtime and no machine in sight.
+//! A running node as its clients and its owner see it: bytes in, bytes out, no runtime and no machine
+//! in sight.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub(crate) struct CallOptions {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// A running node, erased. Futures are boxed here, where their `Send` can be proved.
+/// A running node as its clients see it. Futures are boxed here, where their `Send` can be proved.
 pub(crate) trait Handle: Send + Sync + 'static {
     /// Proposes an encoded command on whichever node leads, and waits until it is applied.
     fn write(
@@ -34,7 +35,10 @@ pub(crate) trait Handle: Send + Sync + 'static {
         consistency: Consistency,
         options: CallOptions,
     ) -> BoxFuture<'_, Result<Bytes, ReadError>>;
+}
 
+/// A running node as its owner sees it.
+pub(crate) trait Owned: Handle {
     /// Watches how the node is doing.
     fn status(&self) -> Watcher<Status>;
 

@@ -26,7 +26,7 @@ use futures::channel::oneshot;
 
 pub use self::builder::{Builder, ClusterSlot, StorageSlot, TransportSlot, Unset};
 pub use self::cluster::Cluster;
-use self::handle::Handle;
+use self::handle::Owned;
 use self::status::Status;
 use crate::client::Client;
 use crate::error::ShutdownError;
@@ -38,7 +38,7 @@ use crate::watch::Watcher;
 ///
 /// Dropping it stops the node at once, as a crash would; [`Node::shutdown`] stops it in good order.
 pub struct Node<M> {
-    handle: Arc<dyn Handle>,
+    handle: Arc<dyn Owned>,
     /// Dropped with the node, which stops it.
     _alive: oneshot::Sender<()>,
     machine: PhantomData<fn() -> M>,

@@ -45,6 +45,12 @@ impl<RT: Runtime> Core<RT> {
 
     /// Stops at once: engine, streams, transport, storage, in this order.
     pub(super) async fn halt(&self, reason: &str) -> Result<(), ShutdownError> {
+        // Nobody takes the engine's end for the end of the node: files and sockets are still open.
+        self.status.update(|status| {
+            if status.stopped().is_none() {
+                status.phase = Phase::ShuttingDown;
+            }
+        });
         let mut stopped = Ok(());
         if let Some(running) = self.running.get() {
             self.host.close_group(running.group.group());

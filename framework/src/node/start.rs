@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use super::cluster::Cluster;
 use super::config::Config;
 use super::core::{Core, Running, Shared};
-use super::handle::Handle;
+use super::handle::Owned;
 use super::propose::Proposer;
 use super::read::Barrier;
 use super::service::PeerService;
@@ -40,7 +40,7 @@ pub(super) struct Parts {
 
 /// A node that has started.
 pub(super) struct Started {
-    pub(super) handle: Arc<dyn Handle>,
+    pub(super) handle: Arc<dyn Owned>,
     /// Dropped with the node.
     pub(super) alive: oneshot::Sender<()>,
 }

@@ -168,7 +168,8 @@ pub trait Storage: Send + Sync + 'static {
     /// the engine, from many tasks, for what its cache no longer has.
     ///
     /// # Conformance
-    /// `read_is_bounded_and_never_empty`, `read_stops_at_the_end`, `large_entries_come_back`.
+    /// `read_is_bounded_and_never_empty`, `read_stops_at_the_end`,
+    /// `read_beside_writes_shows_no_hole`, `large_entries_come_back`.
     async fn read(
         &self,
         group: GroupId,

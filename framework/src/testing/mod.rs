@@ -8,6 +8,9 @@
 //! a function, so that a kit can be tested itself. The kits run on any runtime: each case has a
 //! thread of its own, on which the harness decides how to block.
 //!
+//! A case that draws at random prints its seed, which a test shows when it fails; with
+//! `QUORATE_SEED=<seed>` the case draws the same again.
+//!
 //! Nothing here is part of a running node.
 
 #![allow(

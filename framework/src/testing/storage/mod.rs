@@ -1,18 +1,23 @@
 //! The kit for storage plugins.
 //!
-//! ```text
+//! ```
+//! use quorate::error::StorageError;
+//! use quorate::storage::MemoryStorage;
+//! use quorate::testing::storage::StorageHarness;
+//!
 //! struct MyHarness;
 //!
 //! impl StorageHarness for MyHarness {
-//!     type Place = tempfile::TempDir;
-//!     type Storage = MyStorage;
+//!     type Storage = MemoryStorage;
+//!     /// With a plugin for disks: a temporary directory.
+//!     type Place = MemoryStorage;
 //!
 //!     fn place() -> Self::Place {
-//!         tempfile::tempdir().expect("a directory")
+//!         MemoryStorage::new()
 //!     }
 //!
-//!     async fn open(place: &Self::Place) -> Result<MyStorage, StorageError> {
-//!         MyStorage::open(place.path())
+//!     async fn open(place: &Self::Place) -> Result<Self::Storage, StorageError> {
+//!         Ok(place.clone())
 //!     }
 //! }
 //!
@@ -150,6 +155,7 @@ macro_rules! __storage_cases {
                 committed_rides_with_the_next_write
                 read_is_bounded_and_never_empty
                 read_stops_at_the_end
+                read_beside_writes_shows_no_hole
                 large_entries_come_back
                 receipts_are_in_order
                 receipts_are_in_order_under_concurrency

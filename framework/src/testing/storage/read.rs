@@ -4,8 +4,10 @@ use bytes::Bytes;
 
 use super::store::{G, Store, assert_entries, entries};
 use super::{StorageHarness, run};
+use crate::storage::Write;
 use crate::testing::Seeded;
 use crate::transport::MAX_FRAME_BYTES;
+use crate::types::LogIndex;
 
 /// How far a read may go past its limit: a storage may keep entries in rows and return them whole.
 const SLACK: usize = 64 << 10;
@@ -43,6 +45,33 @@ pub fn read_stops_at_the_end<H: StorageHarness>() {
         assert_entries(&store.read(G, 0..u64::MAX, 1 << 20).await, &all, "a read without an end");
         for range in [5..6, 5..1000, 1000..2000, u64::MAX..u64::MAX, 2..2, 0..0] {
             assert!(store.read(G, range.clone(), 1 << 20).await.is_empty(), "a read of {range:?}");
+        }
+    });
+}
+
+/// A read beside writes that are not flushed yet returns the entries from its start, as many as are
+/// there: never others, never with a hole, and once flushed all of them.
+pub fn read_beside_writes_shows_no_hole<H: StorageHarness>() {
+    run::<H, _>("read_beside_writes_shows_no_hole", || async {
+        let store = Store::<H>::with_group().await;
+        let all = entries("entry", 0, 400);
+        let mut receipts = Vec::new();
+        for (round, chunk) in all.chunks(4).enumerate() {
+            let first = LogIndex(4 * round as u64);
+            receipts.push(store.queue(G, Write::Append { first, entries: chunk.to_vec() }));
+            for start in [0, first.0 / 2, first.0] {
+                let read = store.read(G, start..400, 1 << 20).await;
+                let expected = &all[start as usize..first.0 as usize + 4];
+                assert!(read.len() <= expected.len(), "{} entries, and only {first} + 4 exist", read.len());
+                assert_entries(&read, &expected[..read.len()], "a read beside writes");
+            }
+            if round % 10 == 0 {
+                for receipt in receipts.drain(..) {
+                    receipt.await.expect("the write is flushed");
+                }
+                let read = store.read(G, 0..400, 1 << 20).await;
+                assert_entries(&read, &all[..first.0 as usize + 4], "a read of what is flushed");
+            }
         }
     });
 }

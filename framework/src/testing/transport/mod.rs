@@ -1,20 +1,30 @@
 //! The kit for transport plugins.
 //!
-//! ```text
+//! ```
+//! use std::sync::atomic::{AtomicUsize, Ordering};
+//!
+//! use quorate::error::TransportError;
+//! use quorate::testing::transport::TransportHarness;
+//! use quorate::transport::{MemoryNetwork, MemoryTransport};
+//!
 //! struct MyHarness;
 //!
 //! impl TransportHarness for MyHarness {
-//!     type Network = ();
-//!     type Transport = MyTransport;
+//!     type Transport = MemoryTransport;
+//!     /// With a plugin for real networks: `()`.
+//!     type Network = (MemoryNetwork, AtomicUsize);
 //!
-//!     fn network() {}
-//!
-//!     async fn bind((): &()) -> Result<MyTransport, TransportError> {
-//!         MyTransport::bind(MyKey::random(), "127.0.0.1:0").await
+//!     fn network() -> Self::Network {
+//!         (MemoryNetwork::new(), AtomicUsize::new(0))
 //!     }
 //!
+//!     async fn bind((network, count): &Self::Network) -> Result<Self::Transport, TransportError> {
+//!         Ok(network.endpoint(&count.fetch_add(1, Ordering::Relaxed).to_string()))
+//!     }
+//!
+//!     /// A plugin that needs tokio makes a runtime here.
 //!     fn block_on<F: Future>(future: F) -> F::Output {
-//!         tokio::runtime::Runtime::new().expect("a runtime").block_on(future)
+//!         futures::executor::block_on(future)
 //!     }
 //! }
 //!

@@ -101,6 +101,7 @@ struct State {
     syncs: u64,
     capacity: Option<u64>,
     syncs_fail: bool,
+    shrinks_to_fail: u32,
 }
 
 /// The disk. A clone is the same disk.
@@ -153,6 +154,16 @@ impl Disk {
     /// From now on, or no longer, flushes fail.
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.lock().syncs_fail = fail;
+    }
+
+    /// The next so many times that a file is made shorter fail for want of space, as they may where
+    /// files are copied on write. How many are left.
+    pub(crate) fn fail_shrinks(&self, count: u32) {
+        self.lock().shrinks_to_fail = count;
+    }
+
+    pub(crate) fn shrinks_to_fail(&self) -> u32 {
+        self.lock().shrinks_to_fail
     }
 
     pub(crate) fn exists(&self, path: &Path) -> bool {
@@ -278,6 +289,10 @@ impl State {
                     return Err(ErrorKind::StorageFull.into());
                 }
                 inode.blocks.extend(blocks);
+            }
+            Change::Len(len) if *len < inode.live.len() as u64 && self.shrinks_to_fail > 0 => {
+                self.shrinks_to_fail -= 1;
+                return Err(ErrorKind::StorageFull.into());
             }
             // A longer file is sparse and takes nothing.
             Change::Len(len) => drop(inode.blocks.split_off(&len.div_ceil(BLOCK))),

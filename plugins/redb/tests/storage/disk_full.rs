@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use futures::future::{FutureExt, pending};
 use quorate::error::StorageError;
-use quorate::storage::{Health, Storage};
+use quorate::storage::{Health, Storage, Write};
 use quorate::types::LogId;
 use quorate_redb::RedbStorage;
 use quorate_redb::hooks::Hooks;
@@ -153,6 +153,72 @@ fn a_batch_that_meets_a_full_disk_is_replayed_whole_and_once() {
         assert_log(&open_on(&disk, MIB, 8 * MIB), G0, 6..200, 10_000);
     }
     assert!(replayed > 5, "the disk was full only {replayed} times");
+}
+
+#[test]
+fn a_batch_that_reached_the_disk_and_failed_after_that_is_replayed_to_the_same() {
+    // redb makes its file shorter after the flush: the batch is on the disk, and its commit fails.
+    // Batches of these kinds, so that each begins from what the next or the same one left.
+    type Make = fn(u64) -> Vec<Write>;
+    let kinds: [Make; 6] = [
+        |end| vec![append_of(G0, end..end + 3, 10_000), truncate_of(end - 1)],
+        |end| vec![append_of(G0, end..end + 3, 10_000), truncate_of(end + 1)],
+        |end| {
+            vec![
+                append_of(G0, end..end + 3, 10_000),
+                truncate_of(end - 1),
+                append_of(G0, end - 1..end, 10_000),
+            ]
+        },
+        |end| vec![truncate_of(end - 2), append_of(G0, end - 2..end + 4, 10_000), vote_of("T1 n1")],
+        |end| vec![append_of(G0, end..end + 5, 10_000), purge_of(end + 2), truncate_of(end + 4)],
+        |end| {
+            vec![
+                append_of(G0, end..end + 2, 10_000),
+                purge_of(end + 9),
+                append_of(G0, end + 10..end + 12, 10_000),
+            ]
+        },
+    ];
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let (disk, driver) = (Disk::default(), Driver::default());
+        let storage = RedbStorage::builder("/n1")
+            .hooks(driver.hooks(disk.hooks(), false))
+            .low_water_bytes(MIB)
+            .ballast_bytes(MIB)
+            .open()
+            .expect("it opens");
+        let batch = |writes: Vec<Write>| {
+            let receipts: Vec<_> = writes.into_iter().map(|write| queue(&storage, G0, write)).collect();
+            driver.drive();
+            for receipt in receipts {
+                block_on(receipt).unwrap_or_else(|error| panic!("kind {number}: {error}"));
+            }
+        };
+        batch(vec![append_of(G0, 0..1000, 10_000)]);
+        batch(vec![truncate_of(20)]);
+        disk.fail_shrinks(1);
+        let mut log = 0..20;
+        let mut rounds = 0;
+        while disk.shrinks_to_fail() > 0 {
+            let writes = kind(log.end);
+            for write in &writes {
+                match write {
+                    Write::Append { first, entries } => log.end = first.get() + entries.len() as u64,
+                    Write::Truncate { from } => log.end = from.get(),
+                    Write::Purge { upto, .. } => log = upto.get() + 1..log.end.max(upto.get() + 1),
+                    _ => {}
+                }
+            }
+            batch(writes);
+            assert_log(&storage, G0, log.clone(), 10_000);
+            rounds += 1;
+            assert!(rounds < 100, "kind {number}: the file never became shorter");
+        }
+        assert_log(&storage, G0, log.clone(), 10_000);
+        batch(vec![append_of(G0, log.end..log.end + 1, 10_000)]);
+        assert_log(&storage, G0, log.start..log.end + 1, 10_000);
+    }
 }
 
 #[test]

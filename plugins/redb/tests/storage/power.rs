@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use futures::executor::block_on;
+use quorate::error::StorageError;
 use quorate::storage::{Health, Storage};
 use quorate::types::LogId;
 use quorate_redb::RedbStorage;
@@ -25,7 +26,7 @@ enum Reached {
     Truncated,
 }
 
-fn open_on(disk: &Disk) -> Result<(RedbStorage, Driver), quorate::error::StorageError> {
+fn open_on(disk: &Disk) -> Result<(RedbStorage, Driver), StorageError> {
     let driver = Driver::default();
     let storage = RedbStorage::builder("/n1")
         .hooks(driver.hooks(disk.hooks(), false))
@@ -37,7 +38,7 @@ fn open_on(disk: &Disk) -> Result<(RedbStorage, Driver), quorate::error::Storage
 }
 
 /// The life of a node in short. Ends where the power does.
-fn live(disk: &Disk, reached: &mut Reached) -> Result<(), quorate::error::StorageError> {
+fn live(disk: &Disk, reached: &mut Reached) -> Result<(), StorageError> {
     let (storage, driver) = open_on(disk)?;
     let write = |write| {
         let receipt = queue(&storage, G0, write);
@@ -170,4 +171,19 @@ fn a_power_cut_during_recovery_loses_nothing_either() {
         storage.shut(&driver);
     }
     assert!(disk.exists(Path::new("/n1/log.redb")));
+}
+
+#[test]
+fn a_vote_before_there_is_an_identity_is_not_forgotten_either() {
+    let disk = Disk::default();
+    let (storage, driver) = open_on(&disk).expect("it opens");
+    let receipt = queue(&storage, G0, vote_of("T1 n1"));
+    driver.drive();
+    block_on(receipt).expect("a sound disk");
+    disk.cut_power_after(0);
+    drop(storage);
+    driver.kill();
+    disk.crash(Crash::LoseAll);
+    let error = open_on(&disk).err().expect("it holds a vote and belongs to nobody");
+    assert!(matches!(error, StorageError::IdentityMissing { .. }), "{error}");
 }

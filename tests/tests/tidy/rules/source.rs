@@ -27,6 +27,12 @@ fn nothing_is_left_for_later(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Tests that may be ignored: the file and the reason.
+const MAY_IGNORE: &[(&str, &str)] = &[(
+    "framework/src/testing/storage/mod.rs",
+    "where a plugin author's harness cannot cut the power, the kit says of each crash case that it did not run",
+)];
+
 /// Every test that is written is run.
 fn every_test_runs(tree: &Tree) -> Vec<Finding> {
     const RULE: Rule = Rule {
@@ -40,7 +46,8 @@ fn every_test_runs(tree: &Tree) -> Vec<Finding> {
         let code = code_only(&file.text);
         for (at, _) in code.match_indices("#[") {
             let attribute = &code[at..closing(&code, at + 1)];
-            if words(attribute, "ignore").next().is_some() {
+            let allowed = MAY_IGNORE.iter().any(|(path, _)| *path == file.path);
+            if words(attribute, "ignore").next().is_some() && !allowed {
                 findings.push(RULE.finding(file, at, format!("`{attribute}`")));
             }
         }
@@ -110,7 +117,12 @@ fn nothing_in_the_sources_is_left_for_later() {
 
 #[test]
 fn every_test_that_is_written_runs() {
-    none(&every_test_runs(&Tree::here()));
+    let here = Tree::here();
+    none(&every_test_runs(&here));
+    for (path, reason) in MAY_IGNORE {
+        assert!(!reason.is_empty(), "`MAY_IGNORE` has no reason for {path}");
+        assert!(here.files.iter().any(|file| file.path == *path), "`MAY_IGNORE` lists {path}, which is gone");
+    }
     let tree = Tree::of(&[
         ("a.rs", "#[test]\n#[ignore = \"slow\"]\nfn a() {}\n#[cfg_attr(b, ignore)]\nfn ignore() {}\n"),
         ("b.rs", concat!("/// ```", "ignore\n/// a\n/// ```\nfn a() {}\n/// ```text\n")),
