@@ -267,7 +267,7 @@ impl<B: Break> MachineHarness for Harness<B> {
     }
 
     fn command(rng: &mut Seeded) -> Command<B> {
-        if rng.one_in(40) {
+        if rng.one_in(20) {
             return Command::Clear(PhantomData);
         }
         Command::Add { name: format!("name {}", rng.draw(0..20)), count: rng.draw(0..1000) }

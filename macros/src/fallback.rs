@@ -10,7 +10,7 @@ use crate::model::{Kind, Machine};
 /// The types, the impls and the client of what was right in the list.
 pub(crate) fn items(machine: &Machine) -> TokenStream {
     // Nobody ever runs it: the mistake is an error.
-    let body = quote!({ ::core::unimplemented!() });
+    let body = quote!({ ::core::unreachable!("the derive has reported a mistake") });
     let mut tokens = TokenStream::new();
     for generated in &enums::all(machine) {
         tokens.extend(generated.definition());

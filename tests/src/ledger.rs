@@ -36,7 +36,8 @@ impl Ledger {
         self.notes.insert(name, text);
     }
 
-    fn times(&self, writer: u64, serial: u64) -> u32 {
+    /// How often a record was written.
+    pub fn times(&self, writer: u64, serial: u64) -> u32 {
         self.records.get(&(writer, serial)).copied().unwrap_or_default()
     }
 

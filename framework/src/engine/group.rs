@@ -1,5 +1,6 @@
 //! One Raft group: the library's instance, and the few things the node asks of it.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::log::Log;
 use super::machine::{Applier, Machine};
 use super::network::Factory;
 use super::receive::{ReceiveError, check_sender};
-use super::runtime::{Runtime, WatchReceiver as _};
+use super::runtime::{Instant as _, Runtime, WatchReceiver as _};
 use super::types::{
     Callback, Entry, Proposal, StoredMembership, TypeConfig, from_log_id, from_raw_membership, to_log_id,
     to_membership,
@@ -291,14 +292,16 @@ impl<RT: Runtime> Group<RT> {
         }
     }
 
-    /// The voter that would lose least by leading: the one whose log is furthest, as far as this
-    /// leader knows. `None` when this node does not lead, or is alone.
-    pub(crate) fn successor(&self) -> Option<NodeId> {
+    /// The voter that would lose least by leading: of those heard from within `recent`, the one whose
+    /// log is furthest. `None` when this node does not lead, or nobody was heard from.
+    pub(crate) fn successor(&self, recent: Duration) -> Option<NodeId> {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        let voters: std::collections::BTreeSet<u64> =
-            metrics.membership_config.membership().voter_ids().collect();
+        let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let heard = metrics.heartbeat?;
+        let heard = |node: &u64| heard.get(node).copied().flatten().is_some_and(|at| at.elapsed() < recent);
+        let candidates = metrics.replication?.into_iter();
         let candidates =
-            metrics.replication?.into_iter().filter(|(node, _)| *node != metrics.id && voters.contains(node));
+            candidates.filter(|(node, _)| *node != metrics.id && voters.contains(node) && heard(node));
         candidates.max_by_key(|(_, matched)| *matched).map(|(node, _)| NodeId(node))
     }
 

@@ -19,7 +19,7 @@ use crate::format::FormatError;
 use crate::format::frame::{self, Kind};
 use crate::format::snapshot::{Decoder, Header};
 use crate::host::{OpenError, Session, expect_frame};
-use crate::storage::SnapshotWriter;
+use crate::storage::{Health, SnapshotWriter};
 use crate::transport::{FrameSink, FrameStream};
 use crate::types::NodeId;
 
@@ -37,6 +37,8 @@ pub(crate) enum ReceiveError {
     NotTheSender { peer: NodeId, leader: u64 },
     #[error("the snapshot could not be written: {0}")]
     Storage(#[from] StorageError),
+    #[error("the disk is nearly full: entries are not taken")]
+    DiskFull,
     #[error("the snapshot is of another cluster, group or position")]
     OtherSnapshot,
     #[error("the snapshot ended early")]
@@ -95,6 +97,11 @@ impl<RT: Runtime> Group<RT> {
         loop {
             let request = wire::read_append::<RT>(self.group(), body)?;
             check_sender(peer, &request.vote)?;
+            // What is queued completes from the storage's reserve; nothing is to be added to it. To
+            // the leader this node looks unreachable.
+            if !request.entries.is_empty() && self.storage().health().get() != Health::Ok {
+                return Err(ReceiveError::DiskFull);
+            }
             // What is appended waits for the disk in memory: a bound on that is the leader's brake.
             let limit = self.max_unflushed();
             unflushed.until(|bytes| *bytes < limit).await;

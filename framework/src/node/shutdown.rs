@@ -36,9 +36,9 @@ impl<RT: Runtime> Core<RT> {
         if view.get().role != Role::Leader {
             return;
         }
-        let Some(to) = running.group.successor() else { return };
+        let patience = Duration::from_millis(self.config.election.timeout_min_ms);
+        let Some(to) = running.group.successor(patience) else { return };
         running.group.transfer_leader(to).await;
-        let patience = Duration::from_millis(self.config.election.timeout_max_ms);
         let handed = view.until(|view| view.role != Role::Leader && view.leader.is_some());
         before::<RT, _>(now::<RT>() + patience, handed).await;
     }

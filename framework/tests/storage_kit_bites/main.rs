@@ -319,6 +319,24 @@ impl Break for ReadsNothingTooLarge {
     }
 }
 
+struct ReadsWithAHole;
+
+impl Break for ReadsWithAHole {
+    fn read(mut read: Vec<Bytes>, _: usize) -> Vec<Bytes> {
+        if read.len() > 2 {
+            read.remove(1);
+        }
+        read
+    }
+}
+
+#[test]
+fn a_read_with_a_hole_is_found() {
+    assert!(bites(kit::append_then_read::<Broken<ReadsWithAHole>>));
+    assert!(bites(kit::read_beside_writes_shows_no_hole::<Broken<ReadsWithAHole>>));
+    assert!(bites(kit::read_stops_at_the_end::<Broken<ReadsWithAHole>>));
+}
+
 #[test]
 fn a_read_without_a_bound_and_one_without_an_entry_are_found() {
     assert!(bites(kit::read_is_bounded_and_never_empty::<Broken<ReadsTooMuch>>));

@@ -63,6 +63,11 @@ impl IrohBuilder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn bind(self) -> Result<IrohTransport, TransportError> {
+        // Binding is rare and its future is large: a caller's own stays small.
+        Box::pin(self.bind_now()).await
+    }
+
+    async fn bind_now(self) -> Result<IrohTransport, TransportError> {
         let Self { key, listen, advertise, timeouts } = self;
         let doing = || format!("bind {listen}");
         timeouts.check().map_err(|error| setup(doing(), error))?;

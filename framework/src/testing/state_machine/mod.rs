@@ -46,7 +46,7 @@ pub trait MachineHarness: 'static {
     /// The machine under test.
     type Machine: StateMachine;
 
-    /// How many commands a case applies.
+    /// How many commands a case applies, at least 1.
     const COMMANDS: usize = 500;
     /// Whether equal states write equal snapshots. A machine that keeps a `HashMap` and writes it as
     /// it comes says `false`; then only responses and answers are compared, which may miss a

@@ -4,10 +4,11 @@ use super::replica::{Replica, commands};
 use super::{MachineHarness, run};
 use crate::testing::Seeded;
 
-/// Where a sequence of `len` commands is cut: at the ends, and in between.
-fn cuts(rng: &mut Seeded, len: usize) -> [usize; 5] {
-    let mut between = || rng.draw(0..len as u64 + 1) as usize;
-    [0, between(), between(), between(), len]
+/// Where a sequence of `len` commands is cut: at the ends, in between, and early, so that many
+/// commands follow that may show what a snapshot has lost.
+fn cuts(rng: &mut Seeded, len: usize) -> [usize; 6] {
+    let between = rng.draw(0..len as u64 + 1) as usize;
+    [0, len / 8, len / 4, len / 2, between, len]
 }
 
 /// A copy restored from a snapshot shows the same state, and goes on as the one that never stopped.
@@ -55,7 +56,7 @@ pub fn snapshot_is_a_frozen_view<H: MachineHarness>() {
     });
 }
 
-/// A restore replaces the state, whatever it was.
+/// A restore replaces the state, whatever that was.
 pub fn restore_replaces_the_state<H: MachineHarness>() {
     run::<H>("restore_replaces_the_state", || {
         let mut rng = Seeded::announced();
@@ -63,8 +64,9 @@ pub fn restore_replaces_the_state<H: MachineHarness>() {
         for cut in cuts(&mut rng, kept.len()) {
             let mut straight = Replica::<H>::new();
             straight.apply_all(&kept[..cut]);
+            // Another state each time: some machines are near their first one now and then.
             let mut restored = Replica::<H>::new();
-            restored.apply_all(&lost);
+            restored.apply_all(&lost[..rng.draw(1..lost.len() as u64 + 1) as usize]);
             restored.restore(&Replica::<H>::write(straight.capture()), cut);
             straight.assert_same(&restored, rng.next_u64(), &format!("restored over another state at {cut}"));
             assert!(

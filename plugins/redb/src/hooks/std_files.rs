@@ -111,9 +111,17 @@ fn set_aside(_file: &File, _bytes: u64) -> io::Result<bool> {
 }
 
 /// Held for its lock alone.
-struct Locked(#[allow(dead_code)] File);
+struct Locked(File);
 
 impl Lock for Locked {}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is being started has the file open for a moment,
+        // and with it the lock. On an error closing is all that is left.
+        let _ = self.0.unlock();
+    }
+}
 
 struct Reading(File);
 

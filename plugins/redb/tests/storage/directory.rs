@@ -184,6 +184,35 @@ fn a_second_opener_is_refused_here_and_in_another_process() {
 }
 
 #[test]
+fn a_closed_directory_is_free_while_other_processes_are_started() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let dir = tempdir().expect("a directory");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // A process that is being started has every open file for a moment, and with it the locks.
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let status = Command::new("true").status().expect("it runs");
+                assert!(status.success());
+            }
+        });
+        let mut refused = 0;
+        for _ in 0..500 {
+            match RedbStorage::open(dir.path()) {
+                Ok(storage) => block_on(storage.close()),
+                Err(error) => {
+                    assert!(matches!(error, StorageError::InUse { .. }), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(refused, 0, "so many opens were refused");
+    });
+}
+
+#[test]
 fn the_log_itself_is_locked_too() {
     let (_dir, path) = used();
     let database = redb::Database::open(path.join("log.redb")).expect("closed before");

@@ -1,4 +1,6 @@
-//! A machine written by hand, without the derive, on three nodes in memory.
+//! Nodes in memory, with a machine written by hand.
+
+#![allow(clippy::disallowed_methods, reason = "tests run on tokio")]
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -129,4 +131,32 @@ async fn a_leader_stops_and_the_others_go_on() {
     for node in nodes {
         node.shutdown().await.expect("in good order");
     }
+}
+
+/// Compiles only if every call of a node can be spawned.
+#[tokio::test]
+async fn every_call_of_a_node_can_be_spawned() {
+    fn sent<F: Future + Send + 'static>(future: F) -> F {
+        future
+    }
+    let transport = MemoryNetwork::new().endpoint("n1");
+    let members = [Member::new(1, transport.identity(), transport.address())];
+    let starting = Node::builder(Counter::default())
+        .storage(MemoryStorage::new())
+        .transport(transport)
+        .cluster(Cluster::bootstrap(members))
+        .config(Config::testing())
+        .start();
+    let node = sent(starting).await.expect("a cluster of one");
+    let client = node.plain_client();
+    let (writer, reader) = (client.clone(), client);
+    let written = tokio::spawn(async move { writer.write(&Add(2)).await }).await.expect("no panic");
+    assert_eq!(written.expect("a cluster of one").response, Total(2));
+    let read = tokio::spawn(async move { reader.read(&Get).await }).await.expect("no panic");
+    assert_eq!(read, Ok(Total(2)));
+    let stopped = sent(async move {
+        node.transfer_leader(node.id()).await;
+        node.shutdown().await
+    });
+    assert_eq!(tokio::spawn(stopped).await.expect("no panic"), Ok(()));
 }
