@@ -1,0 +1,152 @@
+//! A node with its storage and transport, served over HTTP until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use quorate::client::Consistency;
+use quorate::error::{ReadError, WriteError};
+use quorate::node::config::{Config, ConfigBuilder};
+use quorate::node::status::{Phase, Role};
+use quorate::node::{Cluster, Node, status};
+use quorate::types::{LogIndex, Member, MembershipKind, NodeId};
+use quorate::watch::Watcher;
+use quorate_iroh::IrohTransport;
+use quorate_redb::RedbStorage;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::Failure;
+use crate::http::{Backend, MemberStatus, Server, Status};
+use crate::identity::Identity;
+use crate::machine::{Change, Conflict, Kv, KvClient};
+
+/// Serves the node in `data_dir` until SIGTERM or SIGINT, or until the node itself stops.
+///
+/// In this order: HTTP takes no new requests and answers those in progress, at most for the drain
+/// time; then the node shuts down in good order.
+pub(crate) async fn serve(data_dir: &Path, http: SocketAddr, bootstrap: Vec<Member>) -> Result<(), Failure> {
+    // From the first moment on, so that a signal during the start is not the default one, which
+    // kills.
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+
+    let identity = Identity::load(data_dir)?;
+    let listener =
+        TcpListener::bind(http).await.map_err(|error| format!("cannot serve HTTP on {http}: {error}"))?;
+    let config = ConfigBuilder::from(Config::production()).node_id(identity.id).data_dir(data_dir).build()?;
+    let drain = Duration::from_millis(config.timeouts.drain_ms);
+    let stale = 2 * Duration::from_millis(config.election.timeout_max_ms);
+    let cluster = if bootstrap.is_empty() { Cluster::recorded() } else { Cluster::bootstrap(bootstrap) };
+    let node = Node::builder(Kv::default())
+        .storage(RedbStorage::open(data_dir.join("store"))?)
+        .transport(IrohTransport::builder(identity.key).listen(identity.listen).bind().await?)
+        .cluster(cluster)
+        .config(config)
+        .start()
+        .await?;
+    println!("node {} serves http://{}", identity.id.get(), listener.local_addr()?);
+
+    let (stop, stopping) = oneshot::channel::<()>();
+    let server = Server { backend: Live { client: node.client(), status: node.status() }, stale };
+    let mut http = tokio::spawn(server.run(listener, async { stopping.await.unwrap_or_default() }));
+    let mut status = node.status();
+    let failure: Option<Failure> = tokio::select! {
+        _ = terminated.recv() => None,
+        _ = interrupted.recv() => None,
+        status = status.until(|status| status.stopped().is_some()) => {
+            let reason = status.as_ref().and_then(|status| status.stopped()).unwrap_or("it is gone");
+            Some(format!("the node has stopped: {reason}").into())
+        }
+        ended = &mut http => Some(format!("HTTP has ended: {ended:?}").into()),
+    };
+
+    drop(stop);
+    if !http.is_finished() && timeout(drain, &mut http).await.is_err() {
+        http.abort();
+    }
+    node.shutdown().await?;
+    failure.map_or(Ok(()), Err)
+}
+
+/// A running node as HTTP sees it.
+#[derive(Clone, Debug)]
+struct Live {
+    client: KvClient,
+    status: Watcher<status::Status>,
+}
+
+impl Live {
+    fn client(&self, timeout: Duration) -> KvClient {
+        self.client.clone().with_timeout(timeout)
+    }
+}
+
+impl Backend for Live {
+    async fn put(&self, key: String, value: String, timeout: Duration) -> Result<Change, WriteError> {
+        self.client(timeout).put(key, value).await
+    }
+
+    async fn delete(&self, key: String, timeout: Duration) -> Result<Change, WriteError> {
+        self.client(timeout).delete(key).await
+    }
+
+    async fn cas(
+        &self,
+        key: String,
+        expect: Option<String>,
+        value: String,
+        timeout: Duration,
+    ) -> Result<Result<Change, Conflict>, WriteError> {
+        self.client(timeout).cas(key, expect, value).await
+    }
+
+    async fn get(
+        &self,
+        key: String,
+        consistency: Consistency,
+        timeout: Duration,
+    ) -> Result<Option<String>, ReadError> {
+        self.client(timeout).with_consistency(consistency).get(key).await
+    }
+
+    fn status(&self) -> Status {
+        let status = self.status.get();
+        let membership = &status.membership;
+        let member = |member: &Member| MemberStatus {
+            id: member.node_id.get(),
+            key: member.identity.to_string(),
+            address: member.address.clone(),
+            voter: membership.kind(member.node_id) == Some(MembershipKind::Voter),
+        };
+        Status {
+            id: status.node_id.get(),
+            role: role(status.role),
+            term: status.term.get(),
+            leader: status.leader.map(NodeId::get),
+            last_log: status.last_log.map(LogIndex::get),
+            committed: status.committed.map(|log_id| log_id.index.get()),
+            applied: status.applied.map(|log_id| log_id.index.get()),
+            members: membership.members.values().map(member).collect(),
+        }
+    }
+
+    fn stopped(&self) -> Option<String> {
+        match self.status.get().phase {
+            Phase::Stopped { reason } => Some(format!("the node has stopped: {reason}")),
+            Phase::ShuttingDown => Some("the node is shutting down".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "leader",
+        Role::Candidate => "candidate",
+        Role::Learner => "learner",
+        _ => "follower",
+    }
+}
