@@ -20,13 +20,13 @@ pub fn payload(len: usize) -> Bytes {
     Bytes::from(vec![0xa5; len])
 }
 
-/// A criterion that needs about two seconds per cell: a few long samples, as a sample of a loaded
+/// A criterion that needs about three seconds per cell: a few long samples, as a sample of a loaded
 /// cluster is an average over thousands of calls already.
 pub fn criterion() -> Criterion {
     Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(400))
-        .measurement_time(Duration::from_millis(1_200))
+        .measurement_time(Duration::from_secs(2))
         .nresamples(10_000)
         .configure_from_args()
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::{ReadPolicy, SnapshotPolicy};
 use quorate::types::Member;
 use tokio::task::JoinHandle;
@@ -15,7 +17,7 @@ use super::log::Log;
 use super::machine::Machine;
 use super::network::Factory;
 use super::serve::serve;
-use super::types::{Command, Raft};
+use super::types::{Command, Raft, TypeConfig};
 use crate::plugins::{NODES, Pair, Plugins, Rig};
 
 /// How long a cluster may take to elect a leader before the bench is given up.
@@ -106,13 +108,40 @@ async fn start(plugins: &Plugins, members: &Arc<BTreeMap<u64, Member>>) -> Node 
 impl Client {
     /// Replaces the value; says how many there were.
     pub async fn put(&self, value: Bytes) -> u64 {
-        self.raft.client_write(Command::Put { value }).await.expect("it leads").data
+        loop {
+            match self.raft.client_write(Command::Put { value: value.clone() }).await {
+                Ok(written) => return written.data,
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                    self.until_it_leads(to).await;
+                }
+                Err(error) => panic!("a healthy cluster: {error}"),
+            }
+        }
     }
 
     /// How many values were put, linearizably.
     pub async fn puts(&self) -> u64 {
-        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.expect("it leads");
-        linearizer.await_ready(&self.raft).await.expect("it runs");
-        self.machine.puts()
+        loop {
+            match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+                Ok(linearizer) => {
+                    linearizer.await_ready(&self.raft).await.expect("it runs");
+                    return self.machine.puts();
+                }
+                Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
+                    self.until_it_leads(to).await;
+                }
+                Err(error) => panic!("a healthy cluster: {error}"),
+            }
+        }
+    }
+
+    /// Waits for a sign of life. A leader refuses calls, with nothing appended, as long as no quorum
+    /// has answered it recently: at the start of its term, and on a machine that stalls.
+    #[cold]
+    async fn until_it_leads(&self, to: ForwardToLeader<TypeConfig>) {
+        assert_eq!(to.leader_id, None, "leadership moved while it was measured");
+        let mut metrics = self.raft.metrics();
+        let changed = tokio::time::timeout(LIMIT, metrics.changed()).await;
+        changed.expect("a leader in time").expect("it runs");
     }
 }
