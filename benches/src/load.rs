@@ -26,7 +26,7 @@ pub fn criterion() -> Criterion {
     Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(400))
-        .measurement_time(Duration::from_secs(2))
+        .measurement_time(Duration::from_millis(1_600))
         .nresamples(10_000)
         .configure_from_args()
 }
