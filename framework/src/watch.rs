@@ -3,17 +3,20 @@
 //! Waiters wake in the order in which they began to wait, so that a simulation is reproducible;
 //! `tokio::sync::watch` wakes them in random order.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 struct State<T> {
     value: T,
     version: u64,
     closed: bool,
-    waiters: VecDeque<Waker>,
+    /// Who waits, by when they began to.
+    waiters: BTreeMap<u64, Waker>,
+    next_waiter: u64,
 }
 
 /// Sets a value that [`Watcher`]s see. Dropping it ends their waits.
@@ -32,7 +35,13 @@ fn lock<T>(state: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
 impl<T: Clone> Watched<T> {
     /// Starts with `value`.
     pub fn new(value: T) -> Self {
-        Self(Arc::new(Mutex::new(State { value, version: 0, closed: false, waiters: VecDeque::new() })))
+        Self(Arc::new(Mutex::new(State {
+            value,
+            version: 0,
+            closed: false,
+            waiters: BTreeMap::new(),
+            next_waiter: 0,
+        })))
     }
 
     /// Replaces the value and wakes every waiter; does nothing when it is the same.
@@ -58,7 +67,7 @@ impl<T: Clone> Watched<T> {
             state.version += 1;
             std::mem::take(&mut state.waiters)
         };
-        waiters.into_iter().for_each(Waker::wake);
+        waiters.into_values().for_each(Waker::wake);
     }
 
     /// The value now.
@@ -80,7 +89,7 @@ impl<T> Drop for Watched<T> {
             state.closed = true;
             std::mem::take(&mut state.waiters)
         };
-        waiters.into_iter().for_each(Waker::wake);
+        waiters.into_values().for_each(Waker::wake);
     }
 }
 
@@ -97,27 +106,18 @@ impl<T: Clone> Watcher<T> {
 
     /// Waits until the value differs from the one last returned by this method (or seen when the
     /// watcher was made), and returns it. `None` when it can change no more.
-    pub async fn changed(&mut self) -> Option<T> {
-        let (state, seen) = (&self.state, &mut self.seen);
-        poll_fn(|cx| {
-            let mut state = lock(state);
-            if state.version != *seen {
-                *seen = state.version;
-                return Poll::Ready(Some(state.value.clone()));
-            }
-            if state.closed {
-                return Poll::Ready(None);
-            }
-            if !state.waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
-                state.waiters.push_back(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await
+    pub fn changed(&mut self) -> impl Future<Output = Option<T>> + Send + use<'_, T>
+    where
+        T: Send,
+    {
+        Changed { watcher: self, waiter: None }
     }
 
     /// Waits until `wanted` holds and returns the value; `None` when it can change no more.
-    pub async fn until(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Option<T> {
+    pub async fn until(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Option<T>
+    where
+        T: Send,
+    {
         let now = self.get();
         if wanted(&now) {
             return Some(now);
@@ -128,6 +128,42 @@ impl<T: Clone> Watcher<T> {
             }
         }
         None
+    }
+}
+
+/// A wait for the next change. Leaves nothing behind when it is dropped.
+struct Changed<'a, T> {
+    watcher: &'a mut Watcher<T>,
+    waiter: Option<u64>,
+}
+
+impl<T: Clone> Future for Changed<'_, T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let this = &mut *self;
+        let mut state = lock(&this.watcher.state);
+        if state.version != this.watcher.seen {
+            this.watcher.seen = state.version;
+            return Poll::Ready(Some(state.value.clone()));
+        }
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        let waiter = *this.waiter.get_or_insert_with(|| {
+            state.next_waiter += 1;
+            state.next_waiter
+        });
+        state.waiters.insert(waiter, cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl<T> Drop for Changed<'_, T> {
+    fn drop(&mut self) {
+        if let Some(waiter) = self.waiter {
+            lock(&self.watcher.state).waiters.remove(&waiter);
+        }
     }
 }
 
@@ -154,6 +190,19 @@ mod tests {
     use futures::executor::block_on;
 
     use super::*;
+
+    #[test]
+    fn a_wait_that_is_given_up_leaves_nothing_behind() {
+        let watched = Watched::new(1);
+        let mut watcher = watched.watch();
+        for _ in 0..3 {
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut wait = std::pin::pin!(watcher.changed());
+            assert!(wait.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(lock(&watched.0).waiters.len(), 1);
+        }
+        assert!(lock(&watched.0).waiters.is_empty());
+    }
 
     #[test]
     fn a_watcher_sees_a_change_once_and_the_end() {

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
 use openraft::raft::ClientWriteResult;
 use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
 
 use super::log::Log;
-use super::machine::{Applier, Machine};
+use super::machine::{Applier, Machine, QueryError};
 use super::network::Factory;
 use super::receive::{ReceiveError, check_sender};
 use super::runtime::{Instant as _, Runtime, WatchReceiver as _};
@@ -21,10 +21,11 @@ use super::types::{
     to_membership,
 };
 use super::wire;
-use crate::error::{StartError, StorageError};
+use crate::error::{RestoreError, StartError, StorageError};
 use crate::format::FormatError;
 use crate::format::entry::Body;
 use crate::format::membership::RawMembership;
+use crate::format::snapshot::Header;
 use crate::host::{Call, Host, Reply, Status};
 use crate::log_clock::LogClock;
 use crate::node::config::Config;
@@ -90,7 +91,6 @@ pub(crate) enum ReadIndexError {
 pub(crate) struct Group<RT: Runtime> {
     options: Parts,
     raft: Raft<TypeConfig<RT>, Machine<RT>>,
-    log: Log,
     applier: Arc<Applier>,
     clock: Arc<LogClock>,
     view: Watched<View>,
@@ -164,6 +164,7 @@ impl<RT: Runtime> Group<RT> {
             options.machine,
             config.snapshot.log_bytes,
             clock.clone(),
+            true,
         );
         let machine = Machine { applier: applier.clone(), storage: storage.clone(), runtime: PhantomData };
         let network = Factory {
@@ -173,7 +174,7 @@ impl<RT: Runtime> Group<RT> {
             chunk_bytes: config.snapshot.chunk_bytes,
         };
         let library = Arc::new(library_config(config));
-        let started = Raft::new(options.node_id.0, library, network, log.clone(), machine).await;
+        let started = Raft::new(options.node_id.0, library, network, log, machine).await;
         let raft = started.map_err(|error| {
             let detail = applier.failure.get().unwrap_or_else(|| error.to_string());
             StartError::Engine { detail }
@@ -187,7 +188,6 @@ impl<RT: Runtime> Group<RT> {
         let this = Arc::new(Self {
             options: parts,
             raft,
-            log,
             applier,
             clock,
             view: Watched::new(View::default()),
@@ -222,10 +222,6 @@ impl<RT: Runtime> Group<RT> {
         &*self.options.storage
     }
 
-    pub(super) fn unflushed(&self) -> Watcher<usize> {
-        self.log.unflushed()
-    }
-
     pub(super) fn max_unflushed(&self) -> usize {
         self.options.max_unflushed
     }
@@ -241,8 +237,13 @@ impl<RT: Runtime> Group<RT> {
     }
 
     /// Answers a query from the state as it is.
-    pub(crate) fn query(&self, query: &[u8]) -> Result<Answer, DecodeError> {
-        self.applier.query(query)
+    pub(crate) async fn query(&self, query: &[u8]) -> Result<Answer, QueryError> {
+        self.applier.query(query).await
+    }
+
+    /// Whether a snapshot with this header could be restored here.
+    pub(super) fn accepts(&self, header: &Header) -> Result<(), RestoreError> {
+        self.applier.accepts(header)
     }
 
     /// Waits until the entry at `index` is applied.
@@ -312,7 +313,11 @@ impl<RT: Runtime> Group<RT> {
 
     /// Stops the engine; `Err` when it had panicked.
     pub(crate) async fn stop(&self) -> Result<(), ()> {
-        self.raft.shutdown().await.map_err(drop)
+        let joined = self.raft.shutdown().await.map_err(drop);
+        match &self.raft.metrics().borrow_watched().running_state {
+            Err(Fatal::Panicked) => Err(()),
+            _ => joined,
+        }
     }
 
     /// Answers a request of a peer that concerns the log.
@@ -406,6 +411,7 @@ impl<RT: Runtime> Group<RT> {
     }
 
     async fn snapshot_when_due(self: Arc<Self>) {
+        const ASK_AGAIN: Duration = Duration::from_secs(5);
         let mut due = self.applier.snapshot_due.watch();
         let mut view = self.view.watch();
         while due.until(|due| *due).await.is_some() {
@@ -414,9 +420,11 @@ impl<RT: Runtime> Group<RT> {
                 return;
             }
             // The flag falls when the view of the machine is captured. The library ignores a request
-            // while it still builds the one before: then that one's end is the time to ask again.
+            // while it still builds the one before: then that one's end is the time to ask again, or
+            // a while later, should it have come to nothing.
             let captured = due.until(|due| !*due);
-            RT::select2(captured, view.until(|view| view.snapshot != known || view.stopped.is_some())).await;
+            let other = view.until(|view| view.snapshot != known || view.stopped.is_some());
+            RT::select3(captured, other, RT::sleep(ASK_AGAIN)).await;
             if view.get().stopped.is_some() {
                 return;
             }
@@ -434,11 +442,14 @@ impl<RT: Runtime> Group<RT> {
             match now {
                 Some(now) if now >= deadline && self.applier.time() < deadline => {
                     let (tx, rx) = futures::channel::oneshot::channel();
-                    self.propose_any(Proposal::Tick, move |_| {
-                        let _ = tx.send(());
+                    self.propose_any(Proposal::Tick, move |result| {
+                        let _ = tx.send(result.is_ok());
                     })
                     .await;
-                    let _ = rx.await;
+                    if rx.await != Ok(true) {
+                        // Refused at once while this leader's lease is over: not again at once.
+                        RT::sleep(LOOK_AGAIN).await;
+                    }
                 }
                 Some(now) if now < deadline => {
                     let left = deadline.saturating_since(now);

@@ -23,7 +23,6 @@ use crate::format::marker::{VoteRecord, decode_committed, decode_purged, encode_
 use crate::log_clock::LogClock;
 use crate::storage::{Flushed, GroupState, Storage, Write};
 use crate::types::{GroupId, LogIndex};
-use crate::watch::{Watched, Watcher};
 
 /// How many bytes one read of the storage asks for.
 const READ_BYTES: usize = 1 << 20;
@@ -35,7 +34,6 @@ pub(super) struct Log {
     group: GroupId,
     clock: Arc<LogClock>,
     state: Arc<Mutex<State>>,
-    unflushed: Arc<Watched<usize>>,
 }
 
 impl Debug for Log {
@@ -106,7 +104,6 @@ impl Log {
                 first: end.min(first),
                 cache: Cache::new(end, cache_bytes),
             })),
-            unflushed: Arc::new(Watched::new(0)),
         };
         if !found.log.is_empty() {
             let last = log.read_stored(end - 1..end).await?.pop();
@@ -120,11 +117,6 @@ impl Log {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Watches how many appended bytes are not on the disk yet.
-    pub(super) fn unflushed(&self) -> Watcher<usize> {
-        self.unflushed.watch()
     }
 
     /// Reads entries of the storage, checks them, and never shows a hole.
@@ -303,14 +295,11 @@ impl<RT: Runtime> RaftLogStorage<TypeConfig<RT>> for Log {
             return Ok(());
         }
         let end = first + entries.len() as u64;
-        let bytes: usize = entries.iter().map(Bytes::len).sum();
-        self.unflushed.update(|unflushed| *unflushed += bytes);
-        let (state, unflushed) = (self.state.clone(), self.unflushed.clone());
+        let state = self.state.clone();
         let flushed = Flushed::new(move |result| {
             if result.is_ok() {
                 state.lock().unwrap_or_else(PoisonError::into_inner).cache.flushed(end);
             }
-            unflushed.update(|unflushed| *unflushed -= bytes);
             callback.io_completed(result.map_err(to_io));
         });
         self.storage.write(self.group, Write::Append { first: LogIndex(first), entries }, flushed);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -33,7 +35,18 @@ pub(super) struct Applier {
     group: GroupId,
     snapshot_bytes: u64,
     clock: Arc<LogClock>,
+    /// Whether a hole in what is applied is refused: always, but in the library's own suite, which
+    /// applies what it likes.
+    consecutive: bool,
+    /// Whether a command would be understood: asked with no lock, by every write.
+    check: fn(&[u8]) -> Result<(), DecodeError>,
+    machine: (&'static str, u32),
     cell: RwLock<Cell>,
+    /// One past the last index applied.
+    applied_end: AtomicU64,
+    bytes_since_snapshot: AtomicU64,
+    /// Whether a snapshot is being restored, which holds the cell for long: queries wait elsewhere.
+    restoring: Watched<bool>,
     waiters: Mutex<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
     /// Whether enough was applied since the last snapshot.
     pub(super) snapshot_due: Watched<bool>,
@@ -48,7 +61,14 @@ struct Cell {
     applied: Option<RaftLogId>,
     membership: StoredMembership,
     time: LogTime,
-    bytes_since_snapshot: u64,
+}
+
+/// Why a query has no answer.
+#[derive(Clone, Debug)]
+pub(crate) enum QueryError {
+    Decode(DecodeError),
+    /// The machine can go on no more, and may have been left half-way.
+    Stopped,
 }
 
 impl std::fmt::Debug for Applier {
@@ -64,20 +84,23 @@ impl Applier {
         machine: Box<dyn ErasedMachine>,
         snapshot_bytes: u64,
         clock: Arc<LogClock>,
+        consecutive: bool,
     ) -> Arc<Self> {
-        let cell = Cell {
-            machine,
-            applied: None,
-            membership: StoredMembership::default(),
-            time: LogTime::ZERO,
-            bytes_since_snapshot: 0,
-        };
+        let (check, named) = (machine.checker(), (machine.name(), machine.version()));
+        let cell =
+            Cell { machine, applied: None, membership: StoredMembership::default(), time: LogTime::ZERO };
         Arc::new(Self {
             cluster,
             group,
             snapshot_bytes,
             clock,
+            consecutive,
+            check,
+            machine: named,
             cell: RwLock::new(cell),
+            applied_end: AtomicU64::new(0),
+            bytes_since_snapshot: AtomicU64::new(0),
+            restoring: Watched::new(false),
             waiters: Mutex::default(),
             snapshot_due: Watched::new(false),
             deadline: Watched::new(None),
@@ -95,7 +118,7 @@ impl Applier {
 
     /// Whether a command would be understood at apply.
     pub(super) fn check(&self, command: &[u8]) -> Result<(), DecodeError> {
-        self.read().machine.check(command)
+        (self.check)(command)
     }
 
     /// The log's clock at the last entry applied.
@@ -104,17 +127,37 @@ impl Applier {
     }
 
     /// Answers a query from the state as it is.
-    pub(super) fn query(&self, query: &[u8]) -> Result<Answer, DecodeError> {
+    pub(super) async fn query(&self, query: &[u8]) -> Result<Answer, QueryError> {
+        self.restoring.watch().until(|restoring| !*restoring).await;
         let cell = self.read();
+        // Set before the lock on a machine that failed half-way is given back.
+        if self.failure.get().is_some() {
+            return Err(QueryError::Stopped);
+        }
         let ctx = QueryContext::new(cell.applied.as_ref().map(to_log_id), cell.time);
-        cell.machine.query(&ctx, query)
+        cell.machine.query(&ctx, query).map_err(QueryError::Decode)
+    }
+
+    /// Whether a snapshot with this header could be restored here.
+    pub(super) fn accepts(&self, header: &Header) -> Result<(), RestoreError> {
+        let (name, version) = self.machine;
+        if header.machine != name {
+            return Err(RestoreError::OtherMachine {
+                found: header.machine.clone(),
+                expected: name.to_owned(),
+            });
+        }
+        if header.version > version {
+            return Err(RestoreError::NewerVersion { found: header.version, supported: version });
+        }
+        Ok(())
     }
 
     /// Waits until the entry at `index` is applied.
     pub(super) async fn applied(&self, index: u64) {
         let receiver = {
             let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.read().applied.is_some_and(|applied| applied.index >= index) {
+            if self.applied_end.load(Ordering::Acquire) > index {
                 return;
             }
             let (tx, rx) = oneshot::channel();
@@ -126,6 +169,7 @@ impl Applier {
     }
 
     fn wake(&self, applied: u64) {
+        self.applied_end.fetch_max(applied + 1, Ordering::AcqRel);
         let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(first) = waiters.first_entry().filter(|first| *first.key() <= applied) {
             first.remove().into_iter().for_each(|waiter| {
@@ -150,6 +194,10 @@ impl Applier {
         }
         let mut answers = Answers::default();
         let cell = &mut *self.write();
+        let before = cell.applied.filter(|applied| applied.index + 1 != entry.log_id.index);
+        if let Some(applied) = before.filter(|_| self.consecutive) {
+            return Err(self.fail(format!("entry {log_id} came after {}", to_log_id(&applied))));
+        }
         cell.time = cell.time.max(entry.clock);
         match &entry.payload {
             Payload::Blank | Payload::Tick => {}
@@ -169,8 +217,8 @@ impl Applier {
             }
         }
         cell.applied = Some(entry.log_id);
-        cell.bytes_since_snapshot += entry.encoded.len() as u64;
-        if cell.bytes_since_snapshot >= self.snapshot_bytes {
+        let len = entry.encoded.len() as u64;
+        if self.bytes_since_snapshot.fetch_add(len, Ordering::Relaxed) + len >= self.snapshot_bytes {
             self.snapshot_due.set(true);
         }
         self.deadline.set(cell.machine.deadline(cell.time));
@@ -179,9 +227,11 @@ impl Applier {
 
     /// Captures what a snapshot needs; `None` when nothing was applied.
     fn capture(&self) -> Option<(Header, SnapshotJob)> {
-        let mut cell = self.write();
+        // Nothing is applied meanwhile: the one worker that applies is the one that is here. Queries
+        // go on.
+        let cell = self.read();
         let applied = cell.applied?;
-        cell.bytes_since_snapshot = 0;
+        self.bytes_since_snapshot.store(0, Ordering::Relaxed);
         self.snapshot_due.set(false);
         let header = Header {
             cluster_id: self.cluster,
@@ -197,26 +247,19 @@ impl Applier {
         Some((header, cell.machine.snapshot()))
     }
 
-    fn restore(
-        &self,
-        header: &Header,
-        meta: &SnapshotMeta,
-        bytes: &mut snapshot::Pieces,
-    ) -> Result<(), RestoreError> {
+    fn restore(&self, header: &Header, meta: &SnapshotMeta, bytes: &mut snapshot::Pieces) -> io::Result<()> {
+        self.accepts(header).map_err(|error| self.fail(error))?;
         let cell = &mut *self.write();
-        if header.machine != cell.machine.name() {
-            let expected = cell.machine.name().to_owned();
-            return Err(RestoreError::OtherMachine { found: header.machine.clone(), expected });
+        // A machine that failed half-way is used no more: said before the lock is given back.
+        match catch_unwind(AssertUnwindSafe(|| cell.machine.restore(bytes))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(self.fail(error)),
+            Err(_) => return Err(self.fail("the machine panicked while it restored a snapshot")),
         }
-        if header.version > cell.machine.version() {
-            let supported = cell.machine.version();
-            return Err(RestoreError::NewerVersion { found: header.version, supported });
-        }
-        cell.machine.restore(bytes)?;
         cell.applied = meta.last_log_id;
         cell.membership = meta.last_membership.clone();
         cell.time = header.clock;
-        cell.bytes_since_snapshot = 0;
+        self.bytes_since_snapshot.store(0, Ordering::Relaxed);
         self.clock.seen(header.clock);
         self.deadline.set(cell.machine.deadline(cell.time));
         Ok(())
@@ -315,8 +358,10 @@ impl<RT: Runtime> RaftStateMachine<TypeConfig<RT>> for Machine<RT> {
         let mut bytes = stored.machine_bytes().await.map_err(to_io)?;
         let applier = self.applier.clone();
         let applied = header.last_applied.index.0;
-        let restored = RT::spawn_blocking(move || applier.restore(&header, &meta, &mut bytes)).await?;
-        restored.map_err(|error| self.applier.fail(error))?;
+        applier.restoring.set(true);
+        let restored = RT::spawn_blocking(move || applier.restore(&header, &meta, &mut bytes)).await;
+        self.applier.restoring.set(false);
+        restored.map_err(|error| self.applier.fail(error))??;
         self.applier.wake(applied);
         Ok(())
     }

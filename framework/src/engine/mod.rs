@@ -23,6 +23,7 @@ mod types;
 mod wire;
 
 pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, View, write_birth};
+pub(crate) use self::machine::QueryError;
 
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod suite;

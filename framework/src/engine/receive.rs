@@ -1,6 +1,7 @@
 //! What this node does with what a peer's leader sends: entries and snapshots.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
@@ -12,9 +13,9 @@ use openraft::raft::AppendEntriesRequest;
 use super::Group;
 use super::runtime::{Runtime, Select2};
 use super::snapshot::{self, SnapshotData};
-use super::types::{TypeConfig, Vote};
+use super::types::{RaftLogId, TypeConfig, Vote, to_log_id};
 use super::wire;
-use crate::error::{StorageError, TransportError};
+use crate::error::{RestoreError, StorageError, TransportError};
 use crate::format::FormatError;
 use crate::format::frame::{self, Kind};
 use crate::format::snapshot::{Decoder, Header};
@@ -22,6 +23,7 @@ use crate::host::{OpenError, Session, expect_frame};
 use crate::storage::{Health, SnapshotWriter};
 use crate::transport::{FrameSink, FrameStream};
 use crate::types::NodeId;
+use crate::watch::Watched;
 
 /// How many appends are decoded ahead of the log.
 const AHEAD: usize = 16;
@@ -39,6 +41,8 @@ pub(crate) enum ReceiveError {
     Storage(#[from] StorageError),
     #[error("the disk is nearly full: entries are not taken")]
     DiskFull,
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     #[error("the snapshot is of another cluster, group or position")]
     OtherSnapshot,
     #[error("the snapshot ended early")]
@@ -56,6 +60,35 @@ impl From<FormatError> for ReceiveError {
 impl From<TransportError> for ReceiveError {
     fn from(error: TransportError) -> Self {
         Self::Open(error.into())
+    }
+}
+
+/// How many bytes of a stream were taken in and not answered yet; an append is answered once it is
+/// on the disk.
+#[derive(Debug)]
+struct Intake {
+    unanswered: Mutex<VecDeque<usize>>,
+    bytes: Watched<usize>,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self { unanswered: Mutex::default(), bytes: Watched::new(0) }
+    }
+}
+
+impl Intake {
+    /// Waits until there is room below `limit`, and takes it; one append is always let in.
+    async fn take(&self, bytes: usize, limit: usize) {
+        self.bytes.watch().until(|taken| *taken == 0 || taken + bytes <= limit).await;
+        self.bytes.update(|taken| *taken += bytes);
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).push_back(bytes);
+    }
+
+    /// The oldest append was answered.
+    fn give_back(&self) {
+        let answered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        self.bytes.update(|taken| *taken -= answered.unwrap_or_default());
     }
 }
 
@@ -78,8 +111,9 @@ impl<RT: Runtime> Group<RT> {
         let (requests, input) = mpsc::channel(AHEAD);
         let answers = self.raft().stream_append(input);
         let (tx, rx) = (session.stream.tx, session.stream.rx);
-        let reading = self.read_appends(peer, first, rx, requests);
-        let answering = self.answer_appends(tx, answers);
+        let intake = Intake::default();
+        let reading = self.read_appends(peer, first, rx, requests, &intake);
+        let answering = self.answer_appends(tx, answers, &intake);
         match RT::select2(answering, reading).await {
             Select2::First(result) | Select2::Second(result) => result,
         }
@@ -91,10 +125,11 @@ impl<RT: Runtime> Group<RT> {
         first: Bytes,
         mut rx: FrameStream,
         mut requests: mpsc::Sender<AppendEntriesRequest<TypeConfig<RT>>>,
+        intake: &Intake,
     ) -> Result<(), ReceiveError> {
-        let mut unflushed = self.unflushed();
         let mut body = first;
         loop {
+            let len = body.len();
             let request = wire::read_append::<RT>(self.group(), body)?;
             check_sender(peer, &request.vote)?;
             // What is queued completes from the storage's reserve; nothing is to be added to it. To
@@ -102,9 +137,8 @@ impl<RT: Runtime> Group<RT> {
             if !request.entries.is_empty() && self.storage().health().get() != Health::Ok {
                 return Err(ReceiveError::DiskFull);
             }
-            // What is appended waits for the disk in memory: a bound on that is the leader's brake.
-            let limit = self.max_unflushed();
-            unflushed.until(|bytes| *bytes < limit).await;
+            // What is taken in waits for the disk in memory: a bound on that is the leader's brake.
+            intake.take(len, self.max_unflushed()).await;
             if requests.send(request).await.is_err() {
                 // The engine takes no more: its answers say why, and end the stream.
                 return futures::future::pending().await;
@@ -128,6 +162,7 @@ impl<RT: Runtime> Group<RT> {
         &self,
         mut tx: FrameSink,
         answers: impl futures::Stream<Item = Result<openraft::raft::StreamAppendResult<TypeConfig<RT>>, E>> + Send,
+        intake: &Intake,
     ) -> Result<(), ReceiveError> {
         let mut answers = std::pin::pin!(answers);
         while let Some(answer) = answers.next().await {
@@ -136,6 +171,7 @@ impl<RT: Runtime> Group<RT> {
             let mut out = frame::begin(Kind::Appended, self.group(), body.len());
             out.put_slice(&body);
             tx.send(out.freeze()).await?;
+            intake.give_back();
         }
         Ok(tx.close().await?)
     }
@@ -150,7 +186,7 @@ impl<RT: Runtime> Group<RT> {
         let (vote, covers, _) = wire::read_snapshot_begin(first)?;
         check_sender(peer, &vote)?;
         tracing::info!(%peer, %covers, "receiving a snapshot");
-        let result = self.receive_and_install(vote, &mut session).await;
+        let result = self.receive_and_install(vote, covers, &mut session).await;
         let answer = match &result {
             Ok(vote) => wire::snapshot_done(self.group(), vote),
             Err(_) => frame::begin(Kind::SnapshotFailed, self.group(), 0).freeze(),
@@ -162,12 +198,20 @@ impl<RT: Runtime> Group<RT> {
         result.map(drop)
     }
 
-    async fn receive_and_install(&self, vote: Vote, session: &mut Session) -> Result<Vote, ReceiveError> {
+    async fn receive_and_install(
+        &self,
+        vote: Vote,
+        covers: RaftLogId,
+        session: &mut Session,
+    ) -> Result<Vote, ReceiveError> {
         let writer = self.storage().snapshot_writer(self.group()).await?;
         let (header, writer) = self.receive_chunks(session, writer).await?;
-        if header.cluster_id != self.cluster() || header.group != self.group() {
+        let found = (header.cluster_id, header.group, header.last_applied);
+        if found != (self.cluster(), self.group(), to_log_id(&covers)) {
             return Err(ReceiveError::OtherSnapshot);
         }
+        // Before it takes the place of one that can be restored.
+        self.accepts(&header)?;
         let meta = snapshot::meta(&header)?;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(writer) };
         let mut installing = std::pin::pin!(self.raft().install_full_snapshot(vote, snapshot));

@@ -138,7 +138,7 @@ where
         let log = Log::open(storage.clone(), group, &found, self.cache_bytes, clock.clone())
             .await
             .map_err(broken)?;
-        let applier = Applier::new(ClusterId([1; 32]), group, Box::new(Typed(Idle)), u64::MAX, clock);
+        let applier = Applier::new(ClusterId([1; 32]), group, Box::new(Typed(Idle)), u64::MAX, clock, false);
         Ok((guard, log, Machine { applier, storage, runtime: PhantomData }))
     }
 }

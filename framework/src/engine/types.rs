@@ -242,6 +242,9 @@ impl Entry {
                 expected: group.0,
             });
         }
+        if matches!(raw.kind, Kind::Blank | Kind::Tick) && raw.body != Body::default() {
+            return Err(FormatError::Leftover { what: "an entry", left: raw.body.bytes.len() });
+        }
         let payload = match raw.kind {
             Kind::Blank => Payload::Blank,
             Kind::Tick => Payload::Tick,

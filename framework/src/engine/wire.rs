@@ -120,7 +120,7 @@ pub(super) fn read_append<RT: Runtime>(
     let leader_commit = read_log_id(&mut reader)?;
     let count = reader.u32("entry count")?;
     let mut entries: Vec<Entry> = Vec::new();
-    let next = prev_log_id.map_or(0, |prev| prev.index + 1);
+    let next = prev_log_id.map_or(0, |prev| prev.index.saturating_add(1));
     for (expected, _) in (next..).zip(0..count) {
         let len = reader.u32("entry length")?;
         let entry = Entry::open(group, reader.bytes(len as usize, "entry")?)?;

@@ -45,6 +45,29 @@ pub enum BootstrapError {
         /// The id.
         node_id: NodeId,
     },
+    /// A member has the node id 0, which is no node.
+    #[error("a member of the bootstrap list has the node id 0: number the nodes from 1")]
+    NodeZero,
+    /// A member's address is empty or too long.
+    #[error("the address of node {} has {found} bytes: expected 1 to 1024", node_id.get())]
+    Address {
+        /// Whose address.
+        node_id: NodeId,
+        /// How many bytes it has.
+        found: usize,
+    },
+    /// Two nodes were given different addresses for one member.
+    #[error("node {} was started with address {theirs} for node {}, this node with {ours}: give every node the same list", peer.get(), node_id.get())]
+    OtherAddress {
+        /// The node that was asked.
+        peer: NodeId,
+        /// The member they differ on.
+        node_id: NodeId,
+        /// The address in that node's list.
+        theirs: String,
+        /// The address in this node's list.
+        ours: String,
+    },
     /// Two members have one identity.
     #[error("the key {identity} stands twice in the bootstrap list")]
     IdentityTwice {

@@ -57,7 +57,11 @@ impl Census {
     fn decode(bytes: Bytes) -> Result<Self, FormatError> {
         let mut reader = Reader::new("a census", bytes);
         reader.version(VERSION)?;
-        let born = reader.u8("born")? != 0;
+        let born = match reader.u8("born")? {
+            0 => false,
+            1 => true,
+            found => return Err(reader.unknown("born", u64::from(found))),
+        };
         let disk_id = DiskId(reader.array("disk id")?);
         let mut members = BTreeMap::new();
         for _ in 0..reader.u16("members")? {
@@ -113,6 +117,25 @@ fn decide(
     if with.is_empty() { Verdict::Born(disks) } else { Verdict::Waiting { with, disks } }
 }
 
+/// Finds a member that two nodes were given different addresses for: entry 0 must be the same
+/// everywhere, so their lists never agree. A born cluster's list stands as it is.
+fn other_address(
+    list: &BTreeMap<NodeId, Member>,
+    answers: &BTreeMap<NodeId, Option<Census>>,
+) -> Option<BootstrapError> {
+    let censuses = answers.iter().filter_map(|(peer, census)| Some((peer, census.as_ref()?)));
+    for (peer, census) in censuses.filter(|(_, census)| !census.born) {
+        for (node, member) in &census.members {
+            let ours = list.get(node).map(|member| &member.address);
+            if let Some(ours) = ours.filter(|ours| **ours != member.address) {
+                let (theirs, ours) = (member.address.clone(), ours.clone());
+                return Some(BootstrapError::OtherAddress { peer: *peer, node_id: *node, theirs, ours });
+            }
+        }
+    }
+    None
+}
+
 enum Answer {
     Census(Census),
     Silent,
@@ -164,6 +187,7 @@ pub(crate) async fn wait_for_birth<RT: Runtime>(
 ) -> Result<BTreeMap<NodeId, Member>, BootstrapError> {
     let own = host.node_id();
     let list = host.roster().members;
+    let mut first_round = true;
     let others: Vec<NodeId> = list.keys().copied().filter(|node| *node != own).collect();
     loop {
         let asked = others.iter().map(|node| async move { (*node, host.ask(*node).await) });
@@ -172,9 +196,23 @@ pub(crate) async fn wait_for_birth<RT: Runtime>(
             match answer {
                 Answer::Census(census) => drop(answers.insert(node, Some(census))),
                 Answer::Silent => drop(answers.insert(node, None)),
-                Answer::Never(error) => return Err(error),
+                Answer::Never(error) => {
+                    // Later on it is another node that was started wrongly, and will be again, rightly.
+                    if first_round || matches!(error, BootstrapError::DiskReplaced { .. }) {
+                        return Err(error);
+                    }
+                    tracing::warn!(%node, %error, "a member of the new cluster does not fit");
+                    answers.insert(node, None);
+                }
             }
         }
+        if let Some(error) = other_address(&list, &answers) {
+            if first_round {
+                return Err(error);
+            }
+            tracing::warn!(%error, "a member of the new cluster does not fit");
+        }
+        first_round = false;
         match decide(own, host.disk_id(), &list, &answers) {
             Verdict::Born(members) => return Ok(members),
             Verdict::Replaced { recorded } => {
@@ -250,6 +288,34 @@ mod tests {
         let other = [Some(8), Some(2), Some(3)];
         let verdict = decide_for_1(census(true, 2, other), None);
         assert_eq!(verdict, Verdict::Replaced { recorded: disk(8) });
+    }
+
+    #[test]
+    fn a_member_that_two_nodes_address_differently_is_named() {
+        let mut other = census(false, 2, ALL);
+        other.members.get_mut(&NodeId(3)).expect("listed").address = "b".into();
+        let found = other_address(&list([None; 3]), &[(NodeId(2), Some(other.clone()))].into());
+        let expected = BootstrapError::OtherAddress {
+            peer: NodeId(2),
+            node_id: NodeId(3),
+            theirs: "b".into(),
+            ours: "a".into(),
+        };
+        assert_eq!(found, Some(expected));
+        other.born = true;
+        assert_eq!(other_address(&list([None; 3]), &[(NodeId(2), Some(other))].into()), None);
+    }
+
+    #[test]
+    fn golden_census() {
+        let mut golden = vec![1, 1];
+        golden.extend([2; 16]);
+        golden.extend([1, 0]);
+        golden.extend([1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, b'a', 1]);
+        golden.extend([1; 16]);
+        let mut census = census(true, 2, ALL);
+        census.members.retain(|node, _| *node == NodeId(1));
+        assert_eq!(census.encode(), golden);
     }
 
     #[test]

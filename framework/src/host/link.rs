@@ -1,6 +1,7 @@
 //! Requests and their answers over one long-lived stream per peer and lane.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -16,7 +17,6 @@ use crate::format::frame::{self, Frame, Kind};
 use crate::format::{FormatError, Reader};
 use crate::transport::{FrameSink, FrameStream, Lane};
 use crate::types::{GroupId, NodeId};
-use crate::watch::{Watched, Watcher};
 
 /// What a request asks for. The numbers are permanent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,15 +131,14 @@ pub(crate) struct Link<RT: Runtime> {
     tx: mpsc::UnboundedSender<Outgoing>,
     queued: Arc<AtomicUsize>,
     queue_bytes: usize,
-    silence: Arc<Silence<RT>>,
+    runtime: PhantomData<fn() -> RT>,
 }
 
-/// Notices a stream on which nothing comes back.
+/// Notices a stream on which nothing comes back. A peer that is merely slow shows a sign of life.
 struct Silence<RT: Runtime> {
     /// When the first request went out that nothing has come back since.
     since: Mutex<Option<RT::Instant>>,
     limit: Duration,
-    give_up: Watched<u64>,
 }
 
 impl<RT: Runtime> Silence<RT> {
@@ -147,15 +146,19 @@ impl<RT: Runtime> Silence<RT> {
         lock(&self.since).get_or_insert_with(now::<RT>);
     }
 
-    fn received(&self) {
-        *lock(&self.since) = None;
+    fn received(&self, waiting: bool) {
+        *lock(&self.since) = waiting.then(now::<RT>);
     }
 
-    /// A request has timed out: is it the peer, or only that request?
-    fn timed_out(&self) {
-        let silent = lock(&self.since).is_some_and(|since| now::<RT>() >= since + self.limit);
-        if silent {
-            self.give_up.update(|times| *times += 1);
+    /// Resolves when nothing has come back for the limit.
+    async fn is_too_long(&self) {
+        loop {
+            let since = *lock(&self.since);
+            match since {
+                Some(since) if now::<RT>() >= since + self.limit => return,
+                Some(since) => RT::sleep_until(since + self.limit).await,
+                None => RT::sleep(self.limit).await,
+            }
         }
     }
 }
@@ -172,15 +175,9 @@ impl Drop for Queued {
 impl<RT: Runtime> Link<RT> {
     pub(super) fn start(host: &Arc<Host<RT>>, node: NodeId, lane: Lane) -> Arc<Self> {
         let (tx, rx) = mpsc::unbounded();
-        let limit = host.parts.silence;
-        let silence = Arc::new(Silence { since: Mutex::default(), limit, give_up: Watched::new(0) });
-        let link = Self {
-            tx,
-            queued: Arc::default(),
-            queue_bytes: host.parts.queue_bytes,
-            silence: silence.clone(),
-        };
-        host.tasks.spawn::<RT>(drive(Arc::downgrade(host), node, lane, rx, silence));
+        let link =
+            Self { tx, queued: Arc::default(), queue_bytes: host.parts.queue_bytes, runtime: PhantomData };
+        host.tasks.spawn::<RT>(drive(Arc::downgrade(host), node, lane, rx));
         Arc::new(link)
     }
 
@@ -195,7 +192,8 @@ impl<RT: Runtime> Link<RT> {
         let bytes = body.len() + frame::HEADER_BYTES;
         let queued = self.queued.fetch_add(bytes, Ordering::Relaxed);
         let _queued = Queued(self.queued.clone(), bytes);
-        if queued + bytes > self.queue_bytes {
+        // One is always let through, or the largest command never were.
+        if queued > 0 && queued + bytes > self.queue_bytes {
             return Err(CallError::Busy { queued });
         }
         let (waiter, answer) = oneshot::channel();
@@ -208,10 +206,7 @@ impl<RT: Runtime> Link<RT> {
             // The link's task has ended: the node is shutting down.
             Some(Err(_)) => Err(CallError::Lost),
             None if fate.decide(Fate::WITHDRAWN) => Err(CallError::NotSent(Arc::new(OpenError::Timeout))),
-            None => {
-                self.silence.timed_out();
-                Err(CallError::Timeout)
-            }
+            None => Err(CallError::Timeout),
         }
     }
 }
@@ -221,7 +216,6 @@ async fn drive<RT: Runtime>(
     node: NodeId,
     lane: Lane,
     mut requests: mpsc::UnboundedReceiver<Outgoing>,
-    silence: Arc<Silence<RT>>,
 ) {
     while let Some(first) = requests.next().await {
         if first.waiter.is_canceled() {
@@ -230,10 +224,10 @@ async fn drive<RT: Runtime>(
         let Some(host) = host.upgrade() else { return };
         match host.open(node, lane).await {
             Ok(session) => {
+                let limit = host.parts.silence;
                 drop(host);
-                silence.received();
-                let give_up = silence.give_up.watch();
-                run(session, first, &mut requests, &silence, give_up).await;
+                let silence = Silence { since: Mutex::default(), limit };
+                run::<RT>(session, first, &mut requests, &silence).await;
             }
             Err(error) => {
                 tracing::debug!(%node, %lane, %error, "no stream");
@@ -256,14 +250,13 @@ async fn run<RT: Runtime>(
     first: Outgoing,
     requests: &mut mpsc::UnboundedReceiver<Outgoing>,
     silence: &Silence<RT>,
-    mut give_up: Watcher<u64>,
 ) {
     let pending = Pending::default();
     let (tx, rx) = (session.stream.tx, session.stream.rx);
     // Reading and writing are apart: two full pipes must not wait for each other.
     let writing = write_requests(tx, first, requests, &pending, silence);
     let reading = read_replies(rx, &pending, silence);
-    RT::select3(reading, writing, give_up.changed()).await;
+    RT::select3(reading, writing, silence.is_too_long()).await;
     for waiter in std::mem::take(&mut *lock(&pending)).into_values() {
         drop(waiter.send(Err(CallError::Lost)));
     }
@@ -307,8 +300,12 @@ async fn read_replies<RT: Runtime>(
 ) -> Result<(), OpenError> {
     while let Some(bytes) = rx.next().await {
         let (correlation, reply) = decode_reply(Frame::decode(bytes?)?)?;
-        silence.received();
-        if let Some(waiter) = lock(pending).remove(&correlation) {
+        let (waiter, waiting) = {
+            let mut pending = lock(pending);
+            (pending.remove(&correlation), !pending.is_empty())
+        };
+        silence.received(waiting);
+        if let Some(waiter) = waiter {
             drop(waiter.send(Ok(reply)));
         }
     }
@@ -330,6 +327,9 @@ fn decode_reply(frame: Frame) -> Result<(u64, Reply), FormatError> {
     };
     Ok((correlation, Reply { status, body: reader.rest() }))
 }
+
+/// The correlation of a reply that answers nothing and shows that its sender lives.
+pub(super) const SIGN_OF_LIFE: u64 = 0;
 
 /// Encodes the answer to the request with this correlation.
 pub(super) fn encode_reply(group: GroupId, correlation: u64, reply: &Reply) -> Bytes {

@@ -7,9 +7,9 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, SinkExt, StreamExt};
 
 use super::dial::next_frame;
-use super::link::encode_reply;
+use super::link::{SIGN_OF_LIFE, encode_reply};
 use super::{Call, Census, Host, OpenError, Reply, Session, Status};
-use crate::engine::runtime::{Runtime, Select2, before, now};
+use crate::engine::runtime::{Runtime, Select3, before, now};
 use crate::format::frame::{self, Frame, Kind};
 use crate::format::hello::{Hello, Refusal};
 use crate::format::{FormatError, Reader};
@@ -113,6 +113,8 @@ impl<RT: Runtime> Host<RT> {
     async fn serve_calls(self: Arc<Self>, node: NodeId, lane: Lane, stream: Duplex) -> Result<(), OpenError> {
         let Duplex { mut tx, mut rx } = stream;
         let mut working = FuturesUnordered::new();
+        let pause = self.parts.silence / 3;
+        let mut timer = Box::pin(RT::sleep(pause));
         loop {
             let may_read = working.len() < MAX_CONCURRENT;
             let reading = async { if may_read { rx.next().await } else { futures::future::pending().await } };
@@ -122,8 +124,16 @@ impl<RT: Runtime> Host<RT> {
                     None => futures::future::pending().await,
                 }
             };
-            match RT::select2(answering, reading).await {
-                Select2::First(reply) => {
+            match RT::select3(answering, reading, timer.as_mut()).await {
+                // A request that takes its time is not to be taken for a stream that leads nowhere.
+                Select3::Third(()) => {
+                    timer.set(RT::sleep(pause));
+                    if !working.is_empty() {
+                        let alive = Reply::empty(Status::Done);
+                        tx.send(encode_reply(frame::NODE, SIGN_OF_LIFE, &alive)).await?;
+                    }
+                }
+                Select3::First(reply) => {
                     tx.feed(reply).await?;
                     // Whatever else is ready goes out with the same flush.
                     while let Some(Some(reply)) = working.next().now_or_never() {
@@ -131,7 +141,7 @@ impl<RT: Runtime> Host<RT> {
                     }
                     tx.flush().await?;
                 }
-                Select2::Second(Some(bytes)) => {
+                Select3::Second(Some(bytes)) => {
                     let frame = Frame::decode(bytes?)?;
                     let (correlation, call, body) = decode_request(&frame, lane)?;
                     let (host, group) = (self.clone(), frame.group);
@@ -143,7 +153,7 @@ impl<RT: Runtime> Host<RT> {
                         encode_reply(group, correlation, &reply)
                     });
                 }
-                Select2::Second(None) => return Ok(()),
+                Select3::Second(None) => return Ok(()),
             }
         }
     }

@@ -42,6 +42,13 @@ impl Cluster {
         }
         let mut list: BTreeMap<NodeId, Member> = BTreeMap::new();
         for member in members {
+            if member.node_id.get() == 0 {
+                return Err(BootstrapError::NodeZero);
+            }
+            let found = member.address.len();
+            if !(1..=Member::MAX_ADDRESS_BYTES).contains(&found) {
+                return Err(BootstrapError::Address { node_id: member.node_id, found });
+            }
             if list.contains_key(&member.node_id) {
                 return Err(BootstrapError::NodeTwice { node_id: member.node_id });
             }
@@ -119,6 +126,10 @@ mod tests {
     fn a_list_that_contradicts_itself_is_refused() {
         let list = |members: &[Member]| Cluster::bootstrap(members.to_vec()).list();
         assert_eq!(list(&[]), Err(BootstrapError::Empty));
+        assert_eq!(list(&[member(0, 1)]), Err(BootstrapError::NodeZero));
+        let mut nowhere = member(1, 1);
+        nowhere.address = String::new();
+        assert_eq!(list(&[nowhere]), Err(BootstrapError::Address { node_id: NodeId(1), found: 0 }));
         assert_eq!(
             list(&[member(1, 1), member(1, 2)]),
             Err(BootstrapError::NodeTwice { node_id: NodeId(1) })

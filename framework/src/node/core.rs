@@ -1,5 +1,6 @@
 //! What a running node holds together, and what every call begins with.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use crate::storage::Storage;
 use crate::types::{NodeId, Position};
 use crate::watch::{Watched, Watcher};
 
+/// The longest time a caller can mean, a year: an instant further on might not exist.
+pub(super) const LONGEST: Duration = Duration::from_hours(365 * 24);
+
 /// A running node.
 pub(super) struct Core<RT: Runtime> {
     pub(super) config: Arc<Config>,
@@ -29,6 +33,10 @@ pub(super) struct Core<RT: Runtime> {
     pub(super) running: OnceLock<Running<RT>>,
     /// How many calls are in progress.
     pub(super) calls: Arc<Watched<usize>>,
+    /// Whether somebody has begun to stop the node.
+    pub(super) stopping: AtomicBool,
+    /// What stopping it came to, once it is down.
+    pub(super) down: Watched<Option<Result<(), ShutdownError>>>,
 }
 
 /// What there is once the node takes part.
@@ -61,7 +69,7 @@ impl<RT: Runtime> Core<RT> {
     }
 
     pub(super) fn deadline(&self, options: CallOptions) -> RT::Instant {
-        now::<RT>() + options.timeout.unwrap_or_else(|| self.config.timeouts.call())
+        now::<RT>() + options.timeout.unwrap_or_else(|| self.config.timeouts.call()).min(LONGEST)
     }
 
     /// Counts a call, unless the node serves no more.
@@ -130,13 +138,16 @@ impl<RT: Runtime> Owned for Shared<RT> {
 
     fn transfer_leader(&self, to: NodeId) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            if let Some(running) = self.0.running.get() {
+            let Some(running) = self.0.running.get() else { return };
+            // Anybody else could not take over, and the leader would wait for it.
+            let voters = running.group.view().get().membership.voters.clone();
+            if to != self.0.node_id() && voters.iter().any(|set| set.contains(&to)) {
                 running.group.transfer_leader(to).await;
             }
         })
     }
 
     fn shutdown(&self) -> BoxFuture<'_, Result<(), ShutdownError>> {
-        Box::pin(self.0.shutdown())
+        Box::pin(self.0.clone().shutdown())
     }
 }

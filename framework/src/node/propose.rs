@@ -118,6 +118,19 @@ pub(super) struct Proposer<RT: Runtime> {
     group: Arc<Group<RT>>,
 }
 
+/// Tells those that still wait when the task that would send them has ended.
+struct FailWhatWaits(Arc<Shared>);
+
+impl Drop for FailWhatWaits {
+    fn drop(&mut self) {
+        let waiting = std::mem::take(&mut self.0.lock().waiting);
+        for waiting in waiting {
+            // Never handed to the engine: not applied, and here nobody will.
+            let _ = waiting.done.send(Err(ProposeError::NotLeader { leader: None }));
+        }
+    }
+}
+
 /// A command on its way.
 pub(super) struct Proposed {
     ticket: u64,
@@ -141,6 +154,7 @@ impl<RT: Runtime> Proposer<RT> {
         let shared = Arc::new(Shared { queue: Mutex::default(), limits, room });
         let this = Self { shared: shared.clone(), group: group.clone() };
         let task = async move {
+            let _left = FailWhatWaits(shared.clone());
             while rooms.next().await.is_some() {
                 while let Some(batch) = shared.take() {
                     send(&group, batch).await;

@@ -12,11 +12,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 
-use super::core::{Core, Running, Unavailable};
+use super::core::{Core, LONGEST, Running, Unavailable};
 use super::handle::CallOptions;
 use crate::client::Consistency;
 use crate::engine::runtime::{Instant as _, Runtime, before, now};
-use crate::engine::{Group, ReadIndexError};
+use crate::engine::{Group, QueryError, ReadIndexError};
 use crate::error::ReadError;
 use crate::format::{FormatError, Reader, Writer};
 use crate::host::{Call, Host, Status};
@@ -60,7 +60,10 @@ impl<RT: Runtime> Core<RT> {
                 }
             }
         }
-        let answer = running.group.query(&query).map_err(ReadError::BadQuery)?;
+        let answer = running.group.query(&query).await.map_err(|error| match error {
+            QueryError::Decode(error) => ReadError::BadQuery(error),
+            QueryError::Stopped => ReadError::Stopped,
+        })?;
         answer.map_err(|error| match error {
             AnswerError::TooLarge { len } => ReadError::NoAnswer { len },
             AnswerError::Encode => ReadError::NoAnswer { len: 0 },
@@ -90,7 +93,7 @@ impl<RT: Runtime> Core<RT> {
     /// Whether the state here is known to have everything acknowledged more than `at_most` ago.
     async fn is_fresh(&self, running: &Running<RT>, at_most: Duration, deadline: RT::Instant) -> bool {
         let Some((asked, index)) = running.barrier.last() else { return false };
-        let limit = deadline.min(asked + at_most);
+        let limit = deadline.min(asked + at_most.min(LONGEST));
         now::<RT>() <= limit && before::<RT, _>(limit, running.group.applied(index)).await.is_some()
     }
 }

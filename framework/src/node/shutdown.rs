@@ -1,5 +1,7 @@
 //! Stopping, in good order or at once.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::core::Core;
@@ -9,24 +11,43 @@ use crate::error::ShutdownError;
 
 impl<RT: Runtime> Core<RT> {
     /// Refuses new calls, completes those in progress, hands leadership on, and stops.
-    pub(super) async fn shutdown(&self) -> Result<(), ShutdownError> {
-        let mut first = false;
+    ///
+    /// In a task of its own: a caller that gives up waiting does not leave it half-way.
+    pub(super) async fn shutdown(self: Arc<Self>) -> Result<(), ShutdownError> {
+        if !self.stopping.swap(true, Ordering::AcqRel) {
+            let core = self.clone();
+            drop(RT::spawn(async move {
+                core.shutting_down();
+                let drain = Duration::from_millis(core.config.timeouts.drain_ms);
+                let mut calls = core.calls.watch();
+                before::<RT, _>(now::<RT>() + drain, calls.until(|calls| *calls == 0)).await;
+                core.hand_on_leadership().await;
+                core.wind_down("shut down").await;
+            }));
+        }
+        // The value can end only with the node itself.
+        self.down.watch().until(Option::is_some).await.flatten().unwrap_or(Ok(()))
+    }
+
+    /// Stops at once, unless somebody already stops it, and waits until it is down.
+    pub(super) async fn halt(self: Arc<Self>, reason: String) {
+        if !self.stopping.swap(true, Ordering::AcqRel) {
+            let core = self.clone();
+            drop(RT::spawn(async move {
+                core.shutting_down();
+                core.wind_down(&reason).await;
+            }));
+        }
+        self.down.watch().until(Option::is_some).await;
+    }
+
+    /// Nobody takes the engine's end for the end of the node: files and sockets are still open.
+    fn shutting_down(&self) {
         self.status.update(|status| {
-            if !matches!(status.phase, Phase::ShuttingDown | Phase::Stopped { .. }) {
+            if status.stopped().is_none() {
                 status.phase = Phase::ShuttingDown;
-                first = true;
             }
         });
-        if !first {
-            // Somebody else is at it, or it is done.
-            self.status.watch().until(|status| status.stopped().is_some()).await;
-            return Ok(());
-        }
-        let drain = Duration::from_millis(self.config.timeouts.drain_ms);
-        let mut calls = self.calls.watch();
-        before::<RT, _>(now::<RT>() + drain, calls.until(|calls| *calls == 0)).await;
-        self.hand_on_leadership().await;
-        self.halt("shut down").await
     }
 
     /// Asks the voter that is furthest to take over, and waits until it has, a little at most.
@@ -43,18 +64,12 @@ impl<RT: Runtime> Core<RT> {
         before::<RT, _>(now::<RT>() + patience, handed).await;
     }
 
-    /// Stops at once: engine, streams, transport, storage, in this order.
-    pub(super) async fn halt(&self, reason: &str) -> Result<(), ShutdownError> {
-        // Nobody takes the engine's end for the end of the node: files and sockets are still open.
-        self.status.update(|status| {
-            if status.stopped().is_none() {
-                status.phase = Phase::ShuttingDown;
-            }
-        });
+    /// Stops engine, streams, transport and storage, in this order.
+    async fn wind_down(&self, reason: &str) {
         let mut stopped = Ok(());
         if let Some(running) = self.running.get() {
             self.host.close_group(running.group.group());
-            stopped = running.group.stop().await;
+            stopped = running.group.stop().await.map_err(|()| ShutdownError::Panicked);
         }
         self.host.close().await;
         self.storage.close().await;
@@ -63,6 +78,6 @@ impl<RT: Runtime> Core<RT> {
                 status.phase = Phase::Stopped { reason: reason.to_owned() };
             }
         });
-        stopped.map_err(|()| ShutdownError::Panicked)
+        self.down.set(Some(stopped));
     }
 }

@@ -5,6 +5,7 @@
 //! group starts from what the disk holds.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use futures::channel::oneshot;
@@ -101,7 +102,17 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
         status: Watched::new(Status::new(identity.node_id, identity.cluster_id)),
         running: OnceLock::new(),
         calls: Arc::new(Watched::new(0)),
+        stopping: AtomicBool::new(false),
+        down: Watched::new(None),
     });
+    // From here on whoever lets go of the start, or later of the node, stops it.
+    let (alive, gone) = oneshot::channel();
+    let stopping = core.clone();
+    drop(RT::spawn(async move {
+        // Resolves, always with an error, when the node is dropped.
+        let _ = gone.await;
+        stopping.halt("dropped".to_owned()).await;
+    }));
     core.host.set_roster(roster);
     let started = async {
         if born {
@@ -114,16 +125,9 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
         Ok(())
     };
     if let Err(error) = started.await {
-        drop(core.halt("it did not start").await);
+        core.halt("it did not start".to_owned()).await;
         return Err(error);
     }
-    let (alive, gone) = oneshot::channel();
-    let stopping = core.clone();
-    drop(RT::spawn(async move {
-        // Resolves, always with an error, when the node is dropped.
-        let _ = gone.await;
-        drop(stopping.halt("dropped").await);
-    }));
     Ok(Started { handle: Arc::new(Shared(core)), alive })
 }
 
@@ -225,7 +229,7 @@ impl<RT: Runtime> Core<RT> {
         tracing::error!(%error, "the node stops");
         let core = self.clone();
         let reason = error.to_string();
-        drop(RT::spawn(async move { drop(core.halt(&reason).await) }));
+        drop(RT::spawn(core.halt(reason)));
     }
 
     /// Starts the group from what the disk holds, and serves.

@@ -1,8 +1,6 @@
 //! The machine as the engine drives it: bytes in, bytes out.
 //!
-//! Made for both kinds of state from the start: in memory, where what was applied is recovered from
-//! a snapshot and the log, and on a disk, where [`ErasedMachine::recovered`] tells what is already
-//! there. Erased, so that a user's crate compiles none of the engine.
+//! Erased, so that a user's crate compiles none of the engine.
 
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,8 +41,8 @@ pub(crate) type SnapshotJob = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<
 pub(crate) trait ErasedMachine: Send + Sync {
     fn name(&self) -> &'static str;
     fn version(&self) -> u32;
-    /// Whether a command would be understood at apply.
-    fn check(&self, command: &[u8]) -> Result<(), DecodeError>;
+    /// Tells whether a command would be understood at apply, without the machine.
+    fn checker(&self) -> fn(&[u8]) -> Result<(), DecodeError>;
     fn apply(&mut self, ctx: &mut ApplyContext, command: &[u8]) -> Result<Answer, MachineFailure>;
     fn query(&self, ctx: &QueryContext, query: &[u8]) -> Result<Answer, DecodeError>;
     fn snapshot(&self) -> SnapshotJob;
@@ -79,8 +77,8 @@ impl<M: StateMachine> ErasedMachine for Typed<M> {
         M::VERSION
     }
 
-    fn check(&self, command: &[u8]) -> Result<(), DecodeError> {
-        M::Command::decode(command).map(drop)
+    fn checker(&self) -> fn(&[u8]) -> Result<(), DecodeError> {
+        |command| M::Command::decode(command).map(drop)
     }
 
     fn apply(&mut self, ctx: &mut ApplyContext, command: &[u8]) -> Result<Answer, MachineFailure> {

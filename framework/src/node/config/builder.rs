@@ -73,12 +73,6 @@ impl ConfigBuilder {
         self
     }
 
-    /// Sets [`LimitsSection::max_answer_bytes`](super::LimitsSection::max_answer_bytes).
-    pub fn max_answer_bytes(mut self, bytes: usize) -> Self {
-        self.config.limits.max_answer_bytes = bytes;
-        self
-    }
-
     /// Sets [`LimitsSection::queue_bytes`](super::LimitsSection::queue_bytes).
     pub fn queue_bytes(mut self, bytes: usize) -> Self {
         self.config.limits.queue_bytes = bytes;

@@ -120,8 +120,6 @@ impl Default for ElectionSection {
 pub struct LimitsSection {
     /// The most bytes of one command. From 1 to 4 MiB.
     pub max_command_bytes: usize,
-    /// The most bytes of one answer; a longer one becomes a fixed error. From 1 to 4 MiB.
-    pub max_answer_bytes: usize,
     /// The most bytes of proposals that wait for the log, before callers get *busy*. At least
     /// `max_command_bytes`, or the largest command could never be queued.
     pub queue_bytes: usize,
@@ -139,7 +137,6 @@ impl Default for LimitsSection {
     fn default() -> Self {
         Self {
             max_command_bytes: 2 << 20,
-            max_answer_bytes: 4 << 20,
             queue_bytes: 64 << 20,
             batch_bytes: 256 << 10,
             batches_in_flight: 2,

@@ -49,7 +49,6 @@ fn all_wrong() -> Config {
         election: ElectionSection { heartbeat_ms: 0, timeout_min_ms: 0, timeout_max_ms: 0 },
         limits: LimitsSection {
             max_command_bytes: 0,
-            max_answer_bytes: 0,
             queue_bytes: 0,
             batch_bytes: 0,
             batches_in_flight: 0,
@@ -93,7 +92,6 @@ fn every_bound_of_every_field_holds() {
         ("election.timeout_min_ms", vec![json!(300), json!(999)], vec![json!(299), json!(60_000)]),
         ("election.timeout_max_ms", vec![json!(501), json!(60_000)], vec![json!(500), json!(60_001)]),
         ("limits.max_command_bytes", vec![json!(1), json!(4 * mib)], vec![json!(0), json!(4 * mib + 1)]),
-        ("limits.max_answer_bytes", vec![json!(1), json!(4 * mib)], vec![json!(0), json!(4 * mib + 1)]),
         ("limits.queue_bytes", vec![json!(2 * mib), json!(1_u64 << 31)], vec![json!(2 * mib - 1), json!(0)]),
         ("limits.batch_bytes", vec![json!(1), json!(mib)], vec![json!(0), json!(mib + 1)]),
         ("limits.batches_in_flight", vec![json!(1), json!(64)], vec![json!(0), json!(65)]),
@@ -183,14 +181,13 @@ fn a_file_may_leave_out_what_it_does_not_change_but_not_invent_fields() {
 fn every_field_has_a_setter_that_sets_it_alone() {
     type Setter = fn(ConfigBuilder) -> ConfigBuilder;
     const MS: Duration = Duration::from_millis(7);
-    let setters: [(&str, Setter); 17] = [
+    let setters: [(&str, Setter); 16] = [
         ("node.id", |b| b.node_id(7)),
         ("node.data_dir", |b| b.data_dir("7")),
         ("election.heartbeat_ms", |b| b.heartbeat(MS)),
         ("election.timeout_min_ms", |b| b.election_timeout_min(MS)),
         ("election.timeout_max_ms", |b| b.election_timeout_max(MS)),
         ("limits.max_command_bytes", |b| b.max_command_bytes(7)),
-        ("limits.max_answer_bytes", |b| b.max_answer_bytes(7)),
         ("limits.queue_bytes", |b| b.queue_bytes(7)),
         ("limits.batch_bytes", |b| b.batch_bytes(7)),
         ("limits.batches_in_flight", |b| b.batches_in_flight(7)),

@@ -90,16 +90,8 @@ impl ElectionSection {
 
 impl LimitsSection {
     fn check(&self, check: &mut Check) {
-        let Self {
-            max_command_bytes,
-            max_answer_bytes,
-            queue_bytes,
-            batch_bytes,
-            batches_in_flight,
-            cache_bytes,
-        } = *self;
+        let Self { max_command_bytes, queue_bytes, batch_bytes, batches_in_flight, cache_bytes } = *self;
         check.within("limits.max_command_bytes", max_command_bytes, COMMAND_BYTES);
-        check.within("limits.max_answer_bytes", max_answer_bytes, 1..=4 * MIB);
         let least = nearest(max_command_bytes, COMMAND_BYTES);
         if queue_bytes < least {
             let expected = format!("at least {least} (limits.max_command_bytes)");
