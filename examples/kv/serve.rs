@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use quorate::client::Consistency;
@@ -28,34 +29,34 @@ use crate::machine::{Change, Conflict, Kv, KvClient};
 /// In this order: HTTP takes no new requests and answers those in progress, at most for the drain
 /// time; then the node shuts down in good order.
 pub(crate) async fn serve(data_dir: &Path, http: SocketAddr, bootstrap: Vec<Member>) -> Result<(), Failure> {
-    // From the first moment on, so that a signal during the start is not the default one, which
-    // kills.
+    // From the first moment on, or a signal during the start would kill.
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut told_to_stop = pin!(async {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+    });
 
     let identity = Identity::load(data_dir)?;
-    let listener =
-        TcpListener::bind(http).await.map_err(|error| format!("cannot serve HTTP on {http}: {error}"))?;
     let config = ConfigBuilder::from(Config::production()).node_id(identity.id).data_dir(data_dir).build()?;
     let drain = Duration::from_millis(config.timeouts.drain_ms);
     let stale = 2 * Duration::from_millis(config.election.timeout_max_ms);
-    let cluster = if bootstrap.is_empty() { Cluster::recorded() } else { Cluster::bootstrap(bootstrap) };
-    let node = Node::builder(Kv::default())
-        .storage(RedbStorage::open(data_dir.join("store"))?)
-        .transport(IrohTransport::builder(identity.key).listen(identity.listen).bind().await?)
-        .cluster(cluster)
-        .config(config)
-        .start()
-        .await?;
-    println!("node {} serves http://{}", identity.id.get(), listener.local_addr()?);
+    let listener =
+        TcpListener::bind(http).await.map_err(|error| format!("cannot serve HTTP on {http}: {error}"))?;
+    let node = tokio::select! {
+        node = start(data_dir, identity, bootstrap, config) => node?,
+        () = &mut told_to_stop => return Ok(()),
+    };
+    println!("node {} serves http://{}", node.id().get(), listener.local_addr()?);
 
     let (stop, stopping) = oneshot::channel::<()>();
     let server = Server { backend: Live { client: node.client(), status: node.status() }, stale };
     let mut http = tokio::spawn(server.run(listener, async { stopping.await.unwrap_or_default() }));
     let mut status = node.status();
     let failure: Option<Failure> = tokio::select! {
-        _ = terminated.recv() => None,
-        _ = interrupted.recv() => None,
+        () = &mut told_to_stop => None,
         status = status.until(|status| status.stopped().is_some()) => {
             let reason = status.as_ref().and_then(|status| status.stopped()).unwrap_or("it is gone");
             Some(format!("the node has stopped: {reason}").into())
@@ -69,6 +70,24 @@ pub(crate) async fn serve(data_dir: &Path, http: SocketAddr, bootstrap: Vec<Memb
     }
     node.shutdown().await?;
     failure.map_or(Ok(()), Err)
+}
+
+/// Starts the node: the same for the first start and every other.
+async fn start(
+    data_dir: &Path,
+    identity: Identity,
+    bootstrap: Vec<Member>,
+    config: Config,
+) -> Result<Node<Kv>, Failure> {
+    let cluster = if bootstrap.is_empty() { Cluster::recorded() } else { Cluster::bootstrap(bootstrap) };
+    let node = Node::builder(Kv::default())
+        .storage(RedbStorage::open(data_dir.join("store"))?)
+        .transport(IrohTransport::builder(identity.key).listen(identity.listen).bind().await?)
+        .cluster(cluster)
+        .config(config)
+        .start()
+        .await?;
+    Ok(node)
 }
 
 /// A running node as HTTP sees it.
