@@ -2,8 +2,8 @@
 //! runs, so that two runs of it cannot be compared by what they cost the processor.
 //!
 //! `perf stat target/release/examples/profile quorate memory+memory 64 256 200000`: the side
-//! (`quorate` or `bare`), the plugins, the clients, the bytes of a command, and how many writes. It
-//! prints how long they took; what the profiler counts includes a fraction of a second for the start
+//! (`quorate` or `bare`), the plugins, the clients, the bytes of a command, and how many writes; without
+//! arguments a few writes, to see that it works. It prints how long they took; what the profiler counts includes a fraction of a second for the start
 //! of the cluster.
 
 use std::error::Error;
@@ -44,7 +44,10 @@ async fn run(side: &str, pair: Pair, clients: usize, bytes: usize, rounds: u64) 
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.is_empty() {
+        arguments = ["quorate", "memory+memory", "1", "256", "500"].map(str::to_owned).into();
+    }
     let [side, pair, clients, bytes, writes] = arguments.as_slice() else {
         return Err("expected: quorate|bare <plugins> <clients> <bytes> <writes>".into());
     };
