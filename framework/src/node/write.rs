@@ -45,6 +45,9 @@ impl From<Unavailable> for NotApplied {
     }
 }
 
+/// With less than this left before its deadline, a refused write is not tried again.
+const TIME_FOR_AN_ANSWER: Duration = Duration::from_millis(5);
+
 /// How much earlier than its caller the leader gives up, so that its word still arrives.
 const HEAD_START: Duration = Duration::from_millis(50);
 
@@ -80,15 +83,17 @@ impl<RT: Runtime> Core<RT> {
                 Attempt::Applied(position, answer) => return with_answer(position, answer),
                 Attempt::Failed(error) => return Err(error),
                 Attempt::NotLeader(leader) => {
-                    if now::<RT>() >= deadline {
-                        return Err(NotApplied::NoLeader { waited: started.elapsed() }.into());
-                    }
                     // A hint to somebody else is worth a try at once; otherwise somebody has to be
                     // elected, or a new leader's lease has to begin.
                     if leader.is_some() && leader != view.leader && leader != Some(self.node_id()) {
                         hint = leader;
                     } else {
                         self.wait_for_change(running, deadline).await;
+                    }
+                    // Looked at after the wait: what is proposed with no time left for an answer could
+                    // only be reported as unknown.
+                    if left::<RT>(deadline) < TIME_FOR_AN_ANSWER {
+                        return Err(NotApplied::NoLeader { waited: started.elapsed() }.into());
                     }
                 }
             }
