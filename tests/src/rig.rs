@@ -43,6 +43,13 @@ pub struct MemoryRig {
     nodes: u64,
 }
 
+impl MemoryRig {
+    /// The network between the nodes.
+    pub fn network(&self) -> &MemoryNetwork {
+        &self.network
+    }
+}
+
 fn name(node: u64) -> String {
     format!("n{node}")
 }

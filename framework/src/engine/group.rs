@@ -231,6 +231,13 @@ impl<RT: Runtime> Group<RT> {
         self.view.watch()
     }
 
+    /// Resolves when another node than `asked` leads in a term after `term`.
+    pub(crate) fn moved_on(&self, term: Term, asked: NodeId) -> impl Future<Output = ()> + Send + use<RT> {
+        let mut view = self.view.watch();
+        let leads = move |view: &View| view.term > term && view.leader.is_some_and(|leader| leader != asked);
+        async move { drop(view.until(leads).await) }
+    }
+
     /// Whether a command would be understood at apply.
     pub(crate) fn check(&self, command: &[u8]) -> Result<(), DecodeError> {
         self.applier.check(command)

@@ -11,7 +11,7 @@ use futures::channel::{mpsc, oneshot};
 use futures::{SinkExt, StreamExt};
 
 use super::{Host, OpenError, Session, lock};
-use crate::engine::runtime::{Runtime, before, now};
+use crate::engine::runtime::{Runtime, Select2, before, now};
 use crate::error::TransportError;
 use crate::format::frame::{self, Frame, Kind};
 use crate::format::{FormatError, Reader};
@@ -95,6 +95,9 @@ pub(crate) enum CallError {
     /// Too much waits for this peer already. It never left this node.
     #[error("{queued} bytes wait for the peer already")]
     Busy { queued: usize },
+    /// It was given up before it left this node.
+    #[error("given up before it was sent")]
+    GivenUp,
     /// It was sent; no answer came in time.
     #[error("no answer in time")]
     Timeout,
@@ -189,6 +192,19 @@ impl<RT: Runtime> Link<RT> {
         body: Bytes,
         deadline: RT::Instant,
     ) -> Result<Reply, CallError> {
+        self.call_unless(group, call, body, deadline, std::future::pending()).await
+    }
+
+    /// As [`Self::call`]; given up when `pointless` resolves before the request has left this node.
+    /// One that has left is waited for all the same: what became of it matters.
+    pub(crate) async fn call_unless(
+        &self,
+        group: GroupId,
+        call: Call,
+        body: Bytes,
+        deadline: RT::Instant,
+        pointless: impl Future<Output = ()> + Send,
+    ) -> Result<Reply, CallError> {
         let bytes = body.len() + frame::HEADER_BYTES;
         let queued = self.queued.fetch_add(bytes, Ordering::Relaxed);
         let _queued = Queued(self.queued.clone(), bytes);
@@ -196,12 +212,23 @@ impl<RT: Runtime> Link<RT> {
         if queued > 0 && queued + bytes > self.queue_bytes {
             return Err(CallError::Busy { queued });
         }
-        let (waiter, answer) = oneshot::channel();
+        let (waiter, mut answer) = oneshot::channel();
         let fate = Arc::new(Fate::default());
         if self.tx.unbounded_send(Outgoing { fate: fate.clone(), group, call, body, waiter }).is_err() {
             return Err(CallError::NotSent(Arc::new(OpenError::Transport(TransportError::Closed))));
         }
-        match before::<RT, _>(deadline, answer).await {
+        let answered = async {
+            match RT::select2(&mut answer, pointless).await {
+                Select2::First(answered) => Some(answered),
+                Select2::Second(()) if fate.decide(Fate::WITHDRAWN) => None,
+                Select2::Second(()) => Some(answer.await),
+            }
+        };
+        let answered = match before::<RT, _>(deadline, answered).await {
+            Some(None) => return Err(CallError::GivenUp),
+            other => other.flatten(),
+        };
+        match answered {
             Some(Ok(result)) => result,
             // The link's task has ended: the node is shutting down.
             Some(Err(_)) => Err(CallError::Lost),
