@@ -118,7 +118,7 @@ impl<RT: Runtime> Core<RT> {
         if let Err(error) = running.group.check(&command) {
             return NotApplied::BadCommand(error).into();
         }
-        let mut proposed = match running.proposer.submit(command).await {
+        let mut proposed = match running.proposer.submit(command) {
             Ok(proposed) => proposed,
             Err(Full { queued, limit }) => return NotApplied::Busy { queued, limit }.into(),
         };
