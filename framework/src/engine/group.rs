@@ -373,29 +373,30 @@ impl<RT: Runtime> Group<RT> {
     }
 
     fn refresh(&self) {
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        let membership = self.membership(&metrics.membership_config);
-        let fatal = metrics.running_state.err().map(|fatal| fatal.to_string());
-        let stopped = fatal.map(|fatal| self.applier.failure.get().unwrap_or(fatal));
-        self.view.update(|view| {
-            *view = View {
-                role: match metrics.state {
-                    ServerState::Leader => Role::Leader,
-                    ServerState::Candidate => Role::Candidate,
-                    ServerState::Learner => Role::Learner,
-                    ServerState::Follower | ServerState::Shutdown => Role::Follower,
-                },
-                term: Term(metrics.current_term),
-                leader: metrics.current_leader.map(NodeId),
-                last_log: metrics.last_log_index.map(LogIndex),
-                committed: metrics.local_committed.as_ref().map(to_log_id),
-                applied: metrics.last_applied.as_ref().map(to_log_id),
-                snapshot: metrics.snapshot.as_ref().map(to_log_id),
-                purged: metrics.purged.as_ref().map(to_log_id),
-                membership,
-                stopped,
-            };
-        });
+        let metrics = self.raft.metrics();
+        // Not a copy of the whole: it holds a map per follower and changes with every write. The
+        // library cannot show anything new while it is borrowed, so nothing here waits.
+        let metrics = metrics.borrow_watched();
+        let fatal = metrics.running_state.as_ref().err().map(ToString::to_string);
+        let view = View {
+            role: match metrics.state {
+                ServerState::Leader => Role::Leader,
+                ServerState::Candidate => Role::Candidate,
+                ServerState::Learner => Role::Learner,
+                ServerState::Follower | ServerState::Shutdown => Role::Follower,
+            },
+            term: Term(metrics.current_term),
+            leader: metrics.current_leader.map(NodeId),
+            last_log: metrics.last_log_index.map(LogIndex),
+            committed: metrics.local_committed.as_ref().map(to_log_id),
+            applied: metrics.last_applied.as_ref().map(to_log_id),
+            snapshot: metrics.snapshot.as_ref().map(to_log_id),
+            purged: metrics.purged.as_ref().map(to_log_id),
+            membership: self.membership(&metrics.membership_config),
+            stopped: fatal.map(|fatal| self.applier.failure.get().unwrap_or(fatal)),
+        };
+        drop(metrics);
+        self.view.set(view);
     }
 
     fn membership(&self, current: &Arc<StoredMembership>) -> Arc<Membership> {

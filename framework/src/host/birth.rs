@@ -40,7 +40,7 @@ pub(crate) struct Census {
 impl Census {
     pub(super) fn of<RT: Runtime>(host: &Host<RT>) -> Self {
         let census = super::lock(&host.census).clone();
-        let roster = census.unwrap_or_else(|| host.roster());
+        let roster = census.unwrap_or_else(|| (*host.roster()).clone());
         Self { born: roster.born, disk_id: host.disk_id(), members: roster.members }
     }
 
@@ -186,7 +186,7 @@ pub(crate) async fn wait_for_birth<RT: Runtime>(
     mut waiting: impl FnMut(Vec<NodeId>),
 ) -> Result<BTreeMap<NodeId, Member>, BootstrapError> {
     let own = host.node_id();
-    let list = host.roster().members;
+    let list = host.roster().members.clone();
     let mut first_round = true;
     let others: Vec<NodeId> = list.keys().copied().filter(|node| *node != own).collect();
     loop {

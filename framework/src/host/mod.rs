@@ -58,7 +58,7 @@ type Links<RT> = BTreeMap<(NodeId, Lane), Arc<Link<RT>>>;
 /// The one host of a process.
 pub(crate) struct Host<RT: Runtime> {
     parts: HostParts,
-    roster: Mutex<Roster>,
+    roster: Mutex<Arc<Roster>>,
     /// What an unborn node has seen so far, for the census of others.
     census: Mutex<Option<Roster>>,
     groups: Mutex<BTreeMap<GroupId, Arc<dyn GroupService>>>,
@@ -73,7 +73,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<RT: Runtime> Host<RT> {
     pub(crate) fn new(parts: HostParts) -> Arc<Self> {
-        let roster = Mutex::new(parts.roster.clone());
+        let roster = Mutex::new(Arc::new(parts.roster.clone()));
         Arc::new(Self {
             parts,
             roster,
@@ -97,13 +97,14 @@ impl<RT: Runtime> Host<RT> {
         self.parts.identity.disk_id
     }
 
-    pub(crate) fn roster(&self) -> Roster {
+    pub(crate) fn roster(&self) -> Arc<Roster> {
         lock(&self.roster).clone()
     }
 
     /// Replaces who is known. Plugins that refuse early are told, and a member that is gone loses
     /// its connections.
     pub(crate) fn set_roster(&self, roster: Roster) {
+        let roster = Arc::new(roster);
         let gone: Vec<PeerId> = {
             let mut current = lock(&self.roster);
             let gone = current.members.values().map(|member| member.identity.clone());

@@ -77,11 +77,12 @@ impl<RT: Runtime> Core<RT> {
         // Counted first and looked second: shutdown says so first and counts second.
         self.calls.update(|calls| *calls += 1);
         let call = Call(self.calls.clone());
-        match self.status.get().phase {
+        self.status.with(|status| match status.phase {
             Phase::ShuttingDown => Err(Unavailable::ShuttingDown),
             Phase::Stopped { .. } => Err(Unavailable::Stopped),
-            _ => Ok(call),
-        }
+            _ => Ok(()),
+        })?;
+        Ok(call)
     }
 
     /// Waits until the node takes part.

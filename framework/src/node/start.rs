@@ -274,9 +274,13 @@ impl<RT: Runtime> Core<RT> {
     }
 
     fn show(&self, view: &View) {
-        let known = self.host.roster();
-        if !view.membership.members.is_empty() && (known.members != view.membership.members || !known.born) {
-            self.host.set_roster(Roster { members: view.membership.members.clone(), born: true });
+        // Compared by address first: the view changes with every commit, the membership seldom.
+        if !self.status.with(|status| Arc::ptr_eq(&status.membership, &view.membership)) {
+            let known = self.host.roster();
+            let members = &view.membership.members;
+            if !members.is_empty() && (known.members != *members || !known.born) {
+                self.host.set_roster(Roster { members: members.clone(), born: true });
+            }
         }
         self.status.update(|status| {
             status.role = view.role;
