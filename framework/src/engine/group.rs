@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
 use openraft::raft::ClientWriteResult;
-use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{Raft, ReadPolicy, SnapshotPolicy};
 
 use super::log::Log;
 use super::machine::{Applier, Machine, QueryError};
@@ -18,8 +18,8 @@ use super::receive::{ReceiveError, check_sender};
 use super::runtime::{Instant as _, Runtime, WatchReceiver as _};
 use super::types::{
     Callback, Entry, Proposal, StoredMembership, TypeConfig, from_log_id, from_raw_membership, to_log_id,
-    to_membership,
 };
+use super::view::View;
 use super::wire;
 use crate::error::{RestoreError, StartError, StorageError};
 use crate::format::FormatError;
@@ -33,8 +33,8 @@ use crate::node::status::Role;
 use crate::state_machine::DecodeError;
 use crate::state_machine::erased::{Answer, ErasedMachine};
 use crate::storage::{Flushed, GroupState, Storage, Write};
-use crate::types::{ClusterId, GroupId, LogId, LogIndex, LogTime, Member, Membership, NodeId, Term};
-use crate::watch::{Watched, Watcher};
+use crate::types::{ClusterId, GroupId, LogId, LogIndex, LogTime, Member, Membership, NodeId};
+use crate::watch::Watched;
 
 /// What a group is made of.
 pub(crate) struct GroupOptions {
@@ -46,22 +46,6 @@ pub(crate) struct GroupOptions {
     pub(crate) machine: Box<dyn ErasedMachine>,
     /// Monotonic time since the process started.
     pub(crate) monotonic: Box<dyn Fn() -> Duration + Send + Sync>,
-}
-
-/// What the engine shows of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct View {
-    pub(crate) role: Role,
-    pub(crate) term: Term,
-    pub(crate) leader: Option<NodeId>,
-    pub(crate) last_log: Option<LogIndex>,
-    pub(crate) committed: Option<LogId>,
-    pub(crate) applied: Option<LogId>,
-    pub(crate) snapshot: Option<LogId>,
-    pub(crate) purged: Option<LogId>,
-    pub(crate) membership: Arc<Membership>,
-    /// Why the engine has stopped.
-    pub(crate) stopped: Option<String>,
 }
 
 /// Why a proposal was not applied here.
@@ -89,20 +73,22 @@ pub(crate) enum ReadIndexError {
 
 /// A running group.
 pub(crate) struct Group<RT: Runtime> {
-    options: Parts,
-    raft: Raft<TypeConfig<RT>, Machine<RT>>,
-    applier: Arc<Applier>,
+    pub(super) options: Parts,
+    pub(super) raft: Raft<TypeConfig<RT>, Machine<RT>>,
+    pub(super) applier: Arc<Applier>,
     clock: Arc<LogClock>,
-    view: Watched<View>,
+    pub(super) view: Watched<View>,
     /// The membership last seen, in both forms: it changes seldom, the rest with every commit.
-    membership: Mutex<(Arc<StoredMembership>, Arc<Membership>)>,
+    pub(super) shown_membership: Mutex<(Arc<StoredMembership>, Arc<Membership>)>,
 }
 
-struct Parts {
+pub(super) struct Parts {
     group: GroupId,
     cluster_id: ClusterId,
     storage: Arc<dyn Storage>,
     max_unflushed: usize,
+    /// After how long without a word contact counts as lost.
+    pub(super) patience: Duration,
 }
 
 /// Writes the first entry of a cluster: its members with their disks. Durable before any vote.
@@ -184,6 +170,7 @@ impl<RT: Runtime> Group<RT> {
             cluster_id: options.cluster_id,
             storage,
             max_unflushed: config.limits.queue_bytes,
+            patience: Duration::from_millis(config.election.timeout_max_ms),
         };
         let this = Arc::new(Self {
             options: parts,
@@ -191,7 +178,7 @@ impl<RT: Runtime> Group<RT> {
             applier,
             clock,
             view: Watched::new(View::default()),
-            membership: Mutex::default(),
+            shown_membership: Mutex::default(),
         });
         this.refresh();
         // The library shows its membership a moment later; who knows whom is needed now.
@@ -201,6 +188,7 @@ impl<RT: Runtime> Group<RT> {
             this.view.update(|view| view.membership = membership);
         }
         host.tasks.spawn::<RT>(this.clone().follow_metrics());
+        host.tasks.spawn::<RT>(this.clone().watch_contact());
         host.tasks.spawn::<RT>(this.clone().snapshot_when_due());
         host.tasks.spawn::<RT>(this.clone().tick_when_due());
         Ok(this)
@@ -224,18 +212,6 @@ impl<RT: Runtime> Group<RT> {
 
     pub(super) fn max_unflushed(&self) -> usize {
         self.options.max_unflushed
-    }
-
-    /// Watches what the engine shows of itself.
-    pub(crate) fn view(&self) -> Watcher<View> {
-        self.view.watch()
-    }
-
-    /// Resolves when another node than `asked` leads in a term after `term`.
-    pub(crate) fn moved_on(&self, term: Term, asked: NodeId) -> impl Future<Output = ()> + Send + use<RT> {
-        let mut view = self.view.watch();
-        let leads = move |view: &View| view.term > term && view.leader.is_some_and(|leader| leader != asked);
-        async move { drop(view.until(leads).await) }
     }
 
     /// Whether a command would be understood at apply.
@@ -370,52 +346,6 @@ impl<RT: Runtime> Group<RT> {
                 return Err(error.into());
             }
         })
-    }
-
-    fn refresh(&self) {
-        let metrics = self.raft.metrics();
-        // Not a copy of the whole: it holds a map per follower and changes with every write. The
-        // library cannot show anything new while it is borrowed, so nothing here waits.
-        let metrics = metrics.borrow_watched();
-        let fatal = metrics.running_state.as_ref().err().map(ToString::to_string);
-        let view = View {
-            role: match metrics.state {
-                ServerState::Leader => Role::Leader,
-                ServerState::Candidate => Role::Candidate,
-                ServerState::Learner => Role::Learner,
-                ServerState::Follower | ServerState::Shutdown => Role::Follower,
-            },
-            term: Term(metrics.current_term),
-            leader: metrics.current_leader.map(NodeId),
-            last_log: metrics.last_log_index.map(LogIndex),
-            committed: metrics.local_committed.as_ref().map(to_log_id),
-            applied: metrics.last_applied.as_ref().map(to_log_id),
-            snapshot: metrics.snapshot.as_ref().map(to_log_id),
-            purged: metrics.purged.as_ref().map(to_log_id),
-            membership: self.membership(&metrics.membership_config),
-            stopped: fatal.map(|fatal| self.applier.failure.get().unwrap_or(fatal)),
-        };
-        drop(metrics);
-        self.view.set(view);
-    }
-
-    fn membership(&self, current: &Arc<StoredMembership>) -> Arc<Membership> {
-        let mut known = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&known.0, current) {
-            *known = (current.clone(), Arc::new(to_membership(current.membership())));
-        }
-        known.1.clone()
-    }
-
-    async fn follow_metrics(self: Arc<Self>) {
-        let mut metrics = self.raft.metrics();
-        while metrics.changed().await.is_ok() {
-            self.refresh();
-        }
-        self.view.update(|view| {
-            let reason = self.applier.failure.get().unwrap_or_else(|| "the engine has stopped".into());
-            view.stopped.get_or_insert(reason);
-        });
     }
 
     async fn snapshot_when_due(self: Arc<Self>) {

@@ -20,10 +20,12 @@ pub(crate) mod runtime;
 mod send_snapshot;
 mod snapshot;
 mod types;
+mod view;
 mod wire;
 
-pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, View, write_birth};
+pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, write_birth};
 pub(crate) use self::machine::QueryError;
+pub(crate) use self::view::View;
 
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod suite;

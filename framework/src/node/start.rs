@@ -286,6 +286,7 @@ impl<RT: Runtime> Core<RT> {
             status.role = view.role;
             status.term = view.term;
             status.leader = view.leader;
+            status.connected = view.connected;
             status.last_log = view.last_log;
             status.committed = view.committed;
             status.applied = view.applied;
