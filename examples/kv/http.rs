@@ -19,8 +19,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout_at};
 
-use crate::machine::{Change, Conflict};
-use crate::request::{Call, Refusal, Request};
+use super::machine::{Change, Conflict};
+use super::request::{Call, Refusal, Request};
 
 /// The most bytes of a body.
 const MAX_BODY_BYTES: usize = 1 << 20;

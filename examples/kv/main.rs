@@ -22,13 +22,13 @@ mod serve;
 use std::error::Error;
 use std::process::ExitCode;
 
-use crate::cli::{Command, USAGE};
-use crate::identity::Identity;
+use self::cli::{Command, USAGE};
+use self::identity::Identity;
 
 /// What stops the program.
 type Failure = Box<dyn Error + Send + Sync>;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {

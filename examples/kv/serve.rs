@@ -19,10 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::Failure;
-use crate::http::{Backend, MemberStatus, Server, Status};
-use crate::identity::Identity;
-use crate::machine::{Change, Conflict, Kv, KvClient};
+use super::Failure;
+use super::http::{Backend, MemberStatus, Server, Status};
+use super::identity::Identity;
+use super::machine::{Change, Conflict, Kv, KvClient};
 
 /// Serves the node in `data_dir` until SIGTERM or SIGINT, or until the node itself stops.
 ///

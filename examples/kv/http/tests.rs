@@ -8,8 +8,8 @@ use quorate::state_machine::ApplyContext;
 use quorate::types::{ClusterId, GroupId, LogIndex, LogTime, Position, Term};
 use serde_json::Value;
 
+use super::super::machine::Kv;
 use super::*;
-use crate::machine::Kv;
 
 /// The time a call was given, and the consistency of a read.
 type Seen = (Duration, Option<Consistency>);

@@ -7,7 +7,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -18,31 +17,8 @@ use crate::web::{Reply, ask};
 /// How long a process may take to start or to end on a busy machine.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// The program, built with everything that this test was built with.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-        let built = Command::new(cargo)
-            .args(["build", "--example", "kv", "--message-format", "json-render-diagnostics"])
-            .current_dir(root)
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs: it runs this test");
-        assert!(built.status.success(), "the example does not build");
-        let messages = String::from_utf8(built.stdout).expect("cargo writes JSON");
-        let built = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .filter(|message| message["target"]["name"] == "kv")
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-        built.expect("cargo names the program that it built")
-    })
-}
-
 fn command(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kv-under-test"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
