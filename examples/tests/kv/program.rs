@@ -8,11 +8,11 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::web::{Reply, ask};
+use crate::web::{Reply, ask, send};
 
 /// How long a process may take to start or to end on a busy machine.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -207,6 +207,23 @@ impl Cluster {
 
     pub(crate) fn ask(&self, node: u64, method: &str, path: &str, body: &str) -> Reply {
         ask(&self.nodes[&node].1, method, path, body)
+    }
+
+    /// Asks until the answer is the `wanted` one.
+    pub(crate) fn until(&self, node: u64, path: &str, what: &str, wanted: impl Fn(&Reply) -> bool) -> Reply {
+        let started = Instant::now();
+        loop {
+            let reply = self.ask(node, "GET", path, "");
+            if wanted(&reply) {
+                return reply;
+            }
+            assert!(started.elapsed() < LIMIT, "n{node} {what}: not within {LIMIT:?}; {path} says {reply:?}");
+        }
+    }
+
+    /// Sends a body that is promised to have `length` bytes.
+    pub(crate) fn send(&self, node: u64, method: &str, path: &str, length: usize, body: &str) -> Reply {
+        send(&self.nodes[&node].1, method, path, length, body)
     }
 
     pub(crate) fn put(&self, node: u64, key: &str, value: &str) -> Reply {
