@@ -10,8 +10,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Failure;
 
-/// What is said without `RUST_LOG`.
-const DEFAULT: &str = "warn,quorate=info,kv=info";
+/// What is said without `RUST_LOG`. What is beneath the framework warns many times a second while a
+/// peer is down.
+const DEFAULT: &str = "error,quorate=info,kv=info";
 /// How many lines may wait for whoever reads stderr. Then they are dropped: a reader that is slow or
 /// gone must not hold up the node.
 const WAITING: usize = 4_096;

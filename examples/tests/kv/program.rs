@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -106,17 +107,16 @@ pub(crate) struct Cluster {
     dir: TempDir,
     lines: Vec<String>,
     nodes: BTreeMap<u64, (Process, String)>,
+    /// Held for as long as a node may come back to its port.
+    _ports: Vec<TcpListener>,
 }
 
 impl Cluster {
     /// Three nodes with identities, not started.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        // The port is part of the line that is told to others, so it is chosen here; all are held
-        // until all are known, so that they differ.
-        let ports: Vec<UdpSocket> =
-            (1..=3).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a free port")).collect();
-        let line = |(id, port): (u64, &UdpSocket)| {
+        let ports: Vec<TcpListener> = (1..=3).map(|_| reserve_port()).collect();
+        let line = |(id, port): (u64, &TcpListener)| {
             let data = dir.path().join(id.to_string());
             let listen = port.local_addr().expect("bound").to_string();
             let id = id.to_string();
@@ -128,7 +128,7 @@ impl Cluster {
             line
         };
         let lines = (1..).zip(&ports).map(line).collect();
-        Self { dir, lines, nodes: BTreeMap::new() }
+        Self { dir, lines, nodes: BTreeMap::new(), _ports: ports }
     }
 
     /// Three nodes that have a leader.
@@ -233,6 +233,21 @@ impl Cluster {
     pub(crate) fn get(&self, node: u64, key: &str) -> Reply {
         self.ask(node, "GET", &format!("/kv/{key}"), "")
     }
+}
+
+/// A port for a node, which is part of the line that is told to others and so is chosen before the
+/// node binds it. It lies below those that a system gives out by itself, and is taken for TCP, which
+/// no node uses: so nobody who chooses like this gets it too, whether or not its node runs.
+fn reserve_port() -> TcpListener {
+    // Where to begin differs between processes, or they would all try the same ones.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = (std::process::id() % 1_000) as u16 * 10;
+    let free = |_| {
+        let port = 20_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        let reserved = TcpListener::bind(("127.0.0.1", port)).ok()?;
+        UdpSocket::bind(("127.0.0.1", port)).is_ok().then_some(reserved)
+    };
+    (0..10_000).find_map(free).expect("a free port")
 }
 
 fn text(path: &Path) -> &str {
