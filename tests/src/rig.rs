@@ -1,9 +1,10 @@
 //! What a cluster is built from: plugins in memory, or the default ones on disk and loopback.
 
 use std::collections::BTreeMap;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use async_trait::async_trait;
 use quorate::storage::{MemoryStorage, Storage};
@@ -85,6 +86,23 @@ impl Rig for MemoryRig {
 pub struct DiskRig {
     dir: tempfile::TempDir,
     keys: BTreeMap<u64, (NodeKey, u16)>,
+    /// Held for as long as a node may come back to its port.
+    _ports: Vec<TcpListener>,
+}
+
+/// A port for a node, which keeps its address through restarts. It lies below those that a system
+/// gives out by itself, and is taken for TCP, which no node uses: so nobody who chooses like this
+/// gets it too, whether or not its node runs.
+fn reserve_port() -> TcpListener {
+    // Where to begin differs between processes, or they would all try the same ones.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = (std::process::id() % 1_000) as u16 * 10;
+    let free = |_| {
+        let port = 20_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        let reserved = TcpListener::bind(("127.0.0.1", port)).ok()?;
+        UdpSocket::bind(("127.0.0.1", port)).is_ok().then_some(reserved)
+    };
+    (0..10_000).find_map(free).expect("a free port")
 }
 
 impl DiskRig {
@@ -100,13 +118,10 @@ impl Rig for DiskRig {
     type Transport = IrohTransport;
 
     fn new(nodes: u64) -> Self {
-        // A restarted node keeps its address: ports that were free a moment ago, all at once so
-        // that they differ.
-        let sockets: Vec<UdpSocket> =
-            (0..nodes).map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback")).collect();
-        let port = |socket: &UdpSocket| socket.local_addr().expect("bound").port();
-        let keys = (1..).zip(&sockets).map(|(node, socket)| (node, (NodeKey::generate(), port(socket))));
-        Self { dir: tempfile::tempdir().expect("a temporary directory"), keys: keys.collect() }
+        let ports: Vec<TcpListener> = (0..nodes).map(|_| reserve_port()).collect();
+        let port = |reserved: &TcpListener| reserved.local_addr().expect("bound").port();
+        let keys = (1..).zip(&ports).map(|(node, reserved)| (node, (NodeKey::generate(), port(reserved))));
+        Self { dir: tempfile::tempdir().expect("a temporary directory"), keys: keys.collect(), _ports: ports }
     }
     fn members(&self) -> Vec<Member> {
         let member = |(node, (key, port)): (&u64, &(NodeKey, u16))| {
