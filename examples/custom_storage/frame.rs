@@ -1,0 +1,72 @@
+//! How it is written: writes in frames that say how long they are and whether they are whole.
+
+use std::slice;
+
+use bytes::{Buf, BufMut, Bytes};
+use crc32c::crc32c;
+use quorate::error::StorageError;
+use quorate::storage::Write;
+use quorate::types::{GroupId, LogIndex};
+
+/// Adds a write to `out`: a group, a kind, a number and some byte strings.
+pub(crate) fn encode(group: GroupId, write: &Write, out: &mut Vec<u8>) {
+    let (kind, number, strings) = match write {
+        Write::Append { first, entries } => (1, first.0, &entries[..]),
+        Write::Truncate { from } => (2, from.0, &[][..]),
+        Write::Purge { upto, marker } => (3, upto.0, slice::from_ref(marker)),
+        Write::Vote(vote) => (4, 0, slice::from_ref(vote)),
+        Write::Committed(marker) => (5, 0, slice::from_ref(marker)),
+    };
+    out.put_u64_le(group.0);
+    out.put_u8(kind);
+    out.put_u64_le(number);
+    out.put_u32_le(strings.len() as u32);
+    for string in strings {
+        out.put_u32_le(string.len() as u32);
+        out.extend_from_slice(string);
+    }
+}
+
+/// Decodes the next write. The checksum was right, so these are bytes of [`encode`].
+pub(crate) fn decode(from: &mut Bytes) -> Result<(GroupId, Write), StorageError> {
+    let (group, kind, number) = (GroupId(from.get_u64_le()), from.get_u8(), LogIndex(from.get_u64_le()));
+    let mut strings = Vec::new();
+    for _ in 0..from.get_u32_le() {
+        let len = from.get_u32_le() as usize;
+        // A copy, or one entry would keep the whole file in memory.
+        strings.push(Bytes::copy_from_slice(&from.split_to(len)));
+    }
+    let write = match (kind, &mut strings[..]) {
+        (1, _) => Write::Append { first: number, entries: strings },
+        (2, []) => Write::Truncate { from: number },
+        (3, [marker]) => Write::Purge { upto: number, marker: std::mem::take(marker) },
+        (4, [vote]) => Write::Vote(std::mem::take(vote)),
+        (5, [marker]) => Write::Committed(std::mem::take(marker)),
+        _ => return Err(StorageError::Version { what: "a write", found: kind.into(), supported: 5 }),
+    };
+    Ok((group, write))
+}
+
+pub(crate) const HEADER: usize = 16;
+
+/// Length and checksum of the writes, a checksum of those two, and the writes.
+pub(crate) fn frame(writes: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(HEADER + writes.len());
+    frame.put_u64_le(writes.len() as u64);
+    frame.put_u32_le(crc32c(writes));
+    frame.put_u32_le(crc32c(&frame));
+    frame.extend_from_slice(writes);
+    frame
+}
+
+/// The writes of the frame at `at`, if there is a whole one.
+pub(crate) fn frame_at(bytes: &Bytes, at: usize) -> Option<Bytes> {
+    let mut header = bytes.get(at..at + HEADER)?;
+    let intact = crc32c(&header[..12]);
+    let (len, checksum) = (header.get_u64_le() as usize, header.get_u32_le());
+    if header.get_u32_le() != intact || bytes.len() - at - HEADER < len {
+        return None;
+    }
+    let writes = bytes.slice(at + HEADER..at + HEADER + len);
+    (crc32c(&writes) == checksum).then_some(writes)
+}
