@@ -1,9 +1,10 @@
 //! How it is written: writes in frames that say how long they are and whether they are whole.
 
+use std::path::Path;
 use std::slice;
 
 use bytes::{Buf, BufMut, Bytes};
-use crc32c::crc32c;
+use crc32c::{crc32c, crc32c_append};
 use quorate::error::StorageError;
 use quorate::storage::Write;
 use quorate::types::{GroupId, LogIndex};
@@ -49,24 +50,30 @@ pub(crate) fn decode(from: &mut Bytes) -> Result<(GroupId, Write), StorageError>
 
 pub(crate) const HEADER: usize = 16;
 
-/// Length and checksum of the writes, a checksum of those two, and the writes.
-pub(crate) fn frame(writes: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(HEADER + writes.len());
-    frame.put_u64_le(writes.len() as u64);
-    frame.put_u32_le(crc32c(writes));
-    frame.put_u32_le(crc32c(&frame));
-    frame.extend_from_slice(writes);
+/// Length and checksum of `bytes`, a checksum of those two and of where the frame begins, and
+/// `bytes`. So a copy of a frame elsewhere, as in an entry, is none.
+pub(crate) fn frame(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(HEADER + bytes.len());
+    frame.put_u64_le(bytes.len() as u64);
+    frame.put_u32_le(crc32c(bytes));
+    frame.put_u32_le(crc32c_append(at as u32, &frame));
+    frame.extend_from_slice(bytes);
     frame
 }
 
-/// The writes of the frame at `at`, if there is a whole one.
-pub(crate) fn frame_at(bytes: &Bytes, at: usize) -> Option<Bytes> {
-    let mut header = bytes.get(at..at + HEADER)?;
-    let intact = crc32c(&header[..12]);
+/// What the frame that begins at `at` holds, if there is a whole one.
+pub(crate) fn frame_at(file: &Bytes, at: usize) -> Option<Bytes> {
+    let mut header = file.get(at..at + HEADER)?;
+    let intact = crc32c_append(at as u32, &header[..12]);
     let (len, checksum) = (header.get_u64_le() as usize, header.get_u32_le());
-    if header.get_u32_le() != intact || bytes.len() - at - HEADER < len {
+    if header.get_u32_le() != intact || file.len() - at - HEADER < len {
         return None;
     }
-    let writes = bytes.slice(at + HEADER..at + HEADER + len);
-    (crc32c(&writes) == checksum).then_some(writes)
+    let bytes = file.slice(at + HEADER..at + HEADER + len);
+    (crc32c(&bytes) == checksum).then_some(bytes)
+}
+
+/// The error of a file that has no whole frame where there is one.
+pub(crate) fn damaged(path: &Path, detail: impl Into<String>) -> StorageError {
+    StorageError::Corrupt { what: path.display().to_string(), detail: detail.into() }
 }

@@ -12,17 +12,16 @@ use quorate::storage::{Flushed, Write};
 use quorate::types::GroupId;
 
 use crate::files::{failed, replace};
-use crate::frame::{HEADER, decode, encode, frame, frame_at};
+use crate::frame::{HEADER, damaged, decode, encode, frame, frame_at};
 use crate::group::Groups;
 use crate::storage::locked;
 
-/// Replays the log, and returns it open for more.
-pub(crate) fn load(path: &Path) -> Result<(Groups, File), StorageError> {
+/// Replays the log, and returns it open for more, which begins at the position that comes with it.
+pub(crate) fn load(path: &Path) -> Result<(Groups, File, usize), StorageError> {
     if !path.exists() {
         // It is older than the identity: a directory that has only that has lost its log.
         if path.with_file_name("IDENTITY").exists() {
-            let detail = "it is missing, and so are the votes in it".to_owned();
-            return Err(StorageError::Corrupt { what: path.display().to_string(), detail });
+            return Err(damaged(path, "it is missing, and so are the votes in it"));
         }
         replace(path, &[]).map_err(failed("create", path))?;
     }
@@ -37,14 +36,13 @@ pub(crate) fn load(path: &Path) -> Result<(Groups, File), StorageError> {
     }
     // Only the last frame can be torn: each is flushed before the next is written.
     if let Some(later) = (end..bytes.len()).find(|at| frame_at(&bytes, *at).is_some()) {
-        let detail = format!("there is no frame at byte {end}, but one at byte {later}");
-        return Err(StorageError::Corrupt { what: path.display().to_string(), detail });
+        return Err(damaged(path, format!("there is no frame at byte {end}, but one at byte {later}")));
     }
     let file = OpenOptions::new().append(true).open(path).map_err(failed("open", path))?;
     // Flushed even when it is whole: the process may have died between a write and its flush.
     let settled = file.set_len(end as u64).and_then(|()| file.sync_all());
     settled.map_err(failed("cut the torn end of", path))?;
-    Ok((groups, file))
+    Ok((groups, file, end))
 }
 
 /// A write with its receipt.
@@ -54,6 +52,8 @@ pub(crate) type Job = (GroupId, Write, Flushed);
 pub(crate) struct Writer {
     pub(crate) log: File,
     pub(crate) path: PathBuf,
+    /// Where the next frame begins.
+    pub(crate) end: usize,
     pub(crate) groups: Arc<Mutex<Groups>>,
     /// Encoded, and not written yet.
     pub(crate) queued: Vec<u8>,
@@ -86,10 +86,12 @@ impl Writer {
         }
         // A committed marker never forces a flush: it waits for the next write of another kind.
         if !writes.iter().all(|(_, write)| matches!(write, Write::Committed(_))) {
-            let written = self.log.write_all(&frame(&self.queued)).and_then(|()| self.log.sync_data());
+            let frame = frame(&self.queued, self.end);
+            let written = self.log.write_all(&frame).and_then(|()| self.log.sync_data());
             self.failed = written.is_err();
             written.map_err(failed("flush", &self.path))?;
             self.queued.clear();
+            self.end += frame.len();
         }
         let mut groups = locked(&self.groups);
         for (group, write) in writes {

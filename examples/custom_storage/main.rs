@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! <dir>/LOCK        held while the directory is open
-//! <dir>/IDENTITY    whom it belongs to, written once
+//! <dir>/IDENTITY    whom it belongs to, written once: one frame
 //! <dir>/LOG         frames: header | writes of any groups, in the order in which they were queued
-//! <dir>/g7.snap     the snapshot of group 7: bytes | what it covers
+//! <dir>/g7.snap     the snapshot of group 7: bytes | a frame that says what it covers
 //! ```
 //!
 //! All that is queued while the disk is busy becomes one frame and one flush: batching is what makes

@@ -12,9 +12,11 @@ use quorate::storage::{SnapshotReader, SnapshotWriter, StoredSnapshot};
 use quorate::types::LogId;
 
 use crate::files::{failed, rename};
+use crate::frame::{HEADER, damaged, frame, frame_at};
 use crate::storage::locked;
 
-const TRAILER: usize = 16;
+/// A frame of a term and an index. The framework checks the bytes before it.
+const TRAILER: usize = HEADER + 16;
 
 pub(crate) struct FileSnapshotWriter {
     pub(crate) file: File,
@@ -30,8 +32,8 @@ impl SnapshotWriter for FileSnapshotWriter {
     }
 
     async fn commit(mut self: Box<Self>, covers: LogId) -> Result<(), StorageError> {
-        let trailer = [covers.term.0.to_le_bytes(), covers.index.0.to_le_bytes()].concat();
-        let flushed = self.file.write_all(&trailer).and_then(|()| self.file.sync_all());
+        let covered = [covers.term.0.to_le_bytes(), covers.index.0.to_le_bytes()].concat();
+        let flushed = self.file.write_all(&frame(&covered, 0)).and_then(|()| self.file.sync_all());
         flushed.map_err(failed("flush", &self.temporary))?;
         let _one_at_a_time = locked(&self.commits);
         if open_snapshot(&self.path)?.is_some_and(|current| current.covers > covers) {
@@ -49,18 +51,17 @@ impl Drop for FileSnapshotWriter {
 }
 
 pub(crate) fn open_snapshot(path: &Path) -> Result<Option<StoredSnapshot>, StorageError> {
-    let opened = File::open(path).and_then(|mut file| {
-        let (len, mut trailer) = (file.seek(io::SeekFrom::End(-16))?, [0; TRAILER]);
-        file.read_exact(&mut trailer)?;
-        file.rewind()?;
-        Ok((len, trailer, file))
-    });
-    let (len, trailer, file) = match opened {
+    let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(failed("open", path))?,
     };
-    let mut trailer = &trailer[..];
-    let covers = LogId::new(trailer.get_u64_le(), trailer.get_u64_le());
+    let mut trailer = Vec::new();
+    let len = file.metadata().map_err(failed("measure", path))?.len().saturating_sub(TRAILER as u64);
+    let read = file.seek(io::SeekFrom::Start(len)).and_then(|_| file.read_to_end(&mut trailer));
+    read.and_then(|_| file.rewind()).map_err(failed("read", path))?;
+    let covered = frame_at(&trailer.into(), 0).filter(|covered| covered.len() == TRAILER - HEADER);
+    let mut covered = covered.ok_or_else(|| damaged(path, "its end does not say what it covers"))?;
+    let covers = LogId::new(covered.get_u64_le(), covered.get_u64_le());
     let reader = FileSnapshotReader { file: file.take(len), path: path.to_owned() };
     Ok(Some(StoredSnapshot { covers, len, reader: Box::new(reader) }))
 }

@@ -16,6 +16,7 @@ use quorate::storage::{Flushed, GroupState, Identity, SnapshotWriter, Storage, S
 use quorate::types::{GroupId, LogIndex};
 
 use crate::files::{clean, failed, replace};
+use crate::frame::{damaged, frame, frame_at};
 use crate::group::{Group, Groups};
 use crate::log::{Job, Writer, load};
 use crate::snapshot::{FileSnapshotWriter, open_snapshot};
@@ -42,9 +43,9 @@ impl FileStorage {
         })?;
         clean(&dir).map_err(failed("clean", &dir))?;
         let path = dir.join("LOG");
-        let (groups, log) = load(&path)?;
+        let (groups, log, end) = load(&path)?;
         let groups = Arc::new(Mutex::new(groups));
-        let writer = Writer { log, path, groups: groups.clone(), queued: Vec::new(), failed: false };
+        let writer = Writer { log, path, end, groups: groups.clone(), queued: Vec::new(), failed: false };
         let ((jobs, queue), (done, end)) = (mpsc::channel(), oneshot::channel());
         let thread = thread::Builder::new().name("file storage".into()).spawn(move || {
             writer.run(&queue);
@@ -69,9 +70,9 @@ impl Storage for FileStorage {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(failed("read", &path))?,
         };
-        let (cluster_id, node_id, disk_id) = serde_json::from_slice(&bytes).map_err(|error| {
-            StorageError::Corrupt { what: path.display().to_string(), detail: error.to_string() }
-        })?;
+        let json = frame_at(&bytes.into(), 0).ok_or_else(|| damaged(&path, "it is not whole"))?;
+        let (cluster_id, node_id, disk_id) =
+            serde_json::from_slice(&json).map_err(|error| damaged(&path, error.to_string()))?;
         Ok(Some(Identity { cluster_id, node_id, disk_id }))
     }
 
@@ -85,7 +86,7 @@ impl Storage for FileStorage {
             None => {
                 let path = self.dir.join("IDENTITY");
                 let json = serde_json::json!([cluster_id, node_id, disk_id]).to_string();
-                replace(&path, json.as_bytes()).map_err(failed("write", &path))
+                replace(&path, &frame(json.as_bytes(), 0)).map_err(failed("write", &path))
             }
         }
     }

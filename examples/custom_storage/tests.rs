@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use futures::executor::block_on;
 use quorate::error::StorageError;
-use quorate::storage::{Flushed, Storage, Write};
+use quorate::storage::{Flushed, Identity, Storage, Write};
 use quorate::testing::storage::StorageHarness;
-use quorate::types::{GroupId, LogIndex};
+use quorate::types::{ClusterId, DiskId, GroupId, LogId, LogIndex, NodeId};
 
 use crate::storage::FileStorage;
 
@@ -67,6 +67,62 @@ fn a_torn_end_is_cut_off_wherever_it_is_torn() {
     fs::write(&path, [&bytes[..last], &[0; 500]].concat()).expect("writes");
     assert_eq!(log(&dir).expect("a torn end is no damage"), 0..2);
     assert_eq!(fs::read(&path).expect("reads").len(), last, "the next frame follows at once");
+}
+
+#[test]
+fn what_looks_like_a_frame_inside_a_torn_one_is_none() {
+    let (dir, path, bytes) = three_entries();
+    // The entry is a log file: frames that are whole, but elsewhere.
+    let storage = FileStorage::open(dir.path()).expect("opens");
+    let (flushed, receipt) = Flushed::pair();
+    let append = Write::Append { first: LogIndex(3), entries: vec![bytes.clone().into()] };
+    storage.write(GroupId::MAIN, append, flushed);
+    block_on(receipt).expect("flushed");
+    block_on(storage.close());
+    let longer = fs::read(&path).expect("written");
+    fs::write(&path, &longer[..longer.len() - 1]).expect("writes");
+    assert_eq!(log(&dir).expect("a torn end is no damage"), 0..3);
+}
+
+#[test]
+fn a_damaged_snapshot_is_found() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let storage = FileStorage::open(dir.path()).expect("opens");
+    let covers = LogId::new(1, 5);
+    block_on(async {
+        let mut writer = storage.snapshot_writer(GroupId::MAIN).await.expect("begins");
+        writer.write("a".into()).await.expect("writes");
+        writer.commit(covers).await.expect("commits");
+    });
+    let snapshot = || block_on(storage.snapshot(GroupId::MAIN)).map(|found| found.map(|found| found.covers));
+    assert_eq!(snapshot().expect("whole"), Some(covers));
+    let path = dir.path().join(format!("{}.snap", GroupId::MAIN));
+    let bytes = fs::read(&path).expect("written");
+    // The framework checks the bytes themselves; what they cover is the plugin's.
+    for at in 1..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        fs::write(&path, damaged).expect("writes");
+        assert!(matches!(snapshot(), Err(StorageError::Corrupt { .. })), "byte {at}");
+    }
+    fs::write(&path, "short").expect("writes");
+    assert!(matches!(snapshot(), Err(StorageError::Corrupt { .. })));
+}
+
+#[test]
+fn a_damaged_identity_is_found() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let storage = FileStorage::open(dir.path()).expect("opens");
+    let identity = Identity { cluster_id: ClusterId([7; 32]), node_id: NodeId(3), disk_id: DiskId([9; 16]) };
+    block_on(storage.set_identity_once(&identity)).expect("the first");
+    let path = dir.path().join("IDENTITY");
+    let bytes = fs::read(&path).expect("written");
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        fs::write(&path, damaged).expect("writes");
+        assert!(matches!(block_on(storage.identity()), Err(StorageError::Corrupt { .. })), "byte {at}");
+    }
 }
 
 #[test]
