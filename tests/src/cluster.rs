@@ -7,7 +7,7 @@ use std::time::Duration;
 use quorate::error::StartError;
 use quorate::node::config::Config;
 use quorate::node::status::{Phase, Role, Status};
-use quorate::types::NodeId;
+use quorate::types::{NodeId, PeerId};
 use quorate::{Cluster as Membership, Node};
 
 use crate::cut::{Cut, Cuts};
@@ -169,6 +169,21 @@ impl<R: Rig> Cluster<R> {
                 self.cuts[&node].cut(member.identity);
             }
         }
+    }
+
+    /// Flips a byte in each of the next `frames` frames with entries that come to `node` from `from`.
+    pub fn garble(&self, node: u64, from: u64, frames: u32) {
+        self.cuts[&node].garble(self.key(from), frames);
+    }
+
+    /// How many frames that come to `node` from `from` are still to be garbled.
+    pub fn to_garble(&self, node: u64, from: u64) -> u32 {
+        self.cuts[&node].to_garble(&self.key(from))
+    }
+
+    fn key(&self, node: u64) -> PeerId {
+        let members = self.rig.members();
+        members.into_iter().find(|member| member.node_id.get() == node).expect("a member").identity
     }
 
     /// Undoes every cut.

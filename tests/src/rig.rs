@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use async_trait::async_trait;
-use quorate::storage::{MemoryStorage, Storage};
+use quorate::storage::{MemoryStorage, Storage, StoredBytes};
 use quorate::transport::{MemoryNetwork, MemoryTransport, Transport};
-use quorate::types::{Member, PeerId};
+use quorate::types::{GroupId, LogIndex, Member, PeerId};
 use quorate_iroh::{IrohTransport, NodeKey};
 use quorate_redb::RedbStorage;
 
@@ -33,6 +33,8 @@ pub trait Rig: Send + Sync + Sized + 'static {
     fn cut_power(&self, node: u64);
     /// Takes everything from a node that is down: an empty disk in the place of the old one.
     fn wipe(&self, node: u64);
+    /// Flips a bit of the entry at `index`, which has `text` in it, on the disk of a node that is down.
+    fn flip(&self, node: u64, index: LogIndex, text: &str);
     /// A transport under the key of a node that is down, or of a stranger for any other number.
     async fn rogue(&self, node: u64) -> Self::Transport;
 }
@@ -76,6 +78,10 @@ impl Rig for MemoryRig {
     }
     fn wipe(&self, node: u64) {
         self.storages.lock().expect("no panic").insert(node, MemoryStorage::new());
+    }
+    fn flip(&self, node: u64, index: LogIndex, _: &str) {
+        let flipped = self.storage(node).flip_bit(GroupId::MAIN, StoredBytes::Entry(index), 8 * 45);
+        assert!(flipped, "the entry is there");
     }
     async fn rogue(&self, node: u64) -> MemoryTransport {
         self.transport(node).await
@@ -142,6 +148,19 @@ impl Rig for DiskRig {
     }
     fn wipe(&self, node: u64) {
         std::fs::remove_dir_all(self.dir(node)).expect("a directory of ours");
+    }
+    fn flip(&self, node: u64, _: LogIndex, text: &str) {
+        let path = self.dir(node).join("log.redb");
+        let mut bytes = std::fs::read(&path).expect("a file of ours");
+        // Pages that are not in use any more may have it too.
+        let length = text.len();
+        let found: Vec<usize> =
+            (0..bytes.len() - length).filter(|at| bytes[*at..].starts_with(text.as_bytes())).collect();
+        assert!(!found.is_empty(), "the entry is there");
+        for at in found {
+            bytes[at + length / 2] ^= 0x10;
+        }
+        std::fs::write(&path, bytes).expect("a file of ours");
     }
     async fn rogue(&self, node: u64) -> IrohTransport {
         let key = self.keys.get(&node).map_or_else(NodeKey::generate, |(key, _)| key.clone());
