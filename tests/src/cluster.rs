@@ -7,7 +7,7 @@ use std::time::Duration;
 use quorate::error::StartError;
 use quorate::node::config::Config;
 use quorate::node::status::{Phase, Role, Status};
-use quorate::types::{NodeId, PeerId};
+use quorate::types::NodeId;
 use quorate::{Cluster as Membership, Node};
 
 use crate::cut::{Cut, Cuts};
@@ -171,19 +171,17 @@ impl<R: Rig> Cluster<R> {
         }
     }
 
-    /// Flips a byte in each of the next `frames` frames with entries that come to `node` from `from`.
-    pub fn garble(&self, node: u64, from: u64, frames: u32) {
-        self.cuts[&node].garble(self.key(from), frames);
+    /// Flips a byte in each of the next `frames` frames with entries from every node to every other.
+    pub fn garble(&self, frames: u32) {
+        for cuts in self.cuts.values() {
+            self.rig.members().into_iter().for_each(|from| cuts.garble(from.identity, frames));
+        }
     }
 
-    /// How many frames that come to `node` from `from` are still to be garbled.
-    pub fn to_garble(&self, node: u64, from: u64) -> u32 {
-        self.cuts[&node].to_garble(&self.key(from))
-    }
-
-    fn key(&self, node: u64) -> PeerId {
+    /// Whether one node has received all the frames from another that were to be garbled.
+    pub fn has_garbled(&self) -> bool {
         let members = self.rig.members();
-        members.into_iter().find(|member| member.node_id.get() == node).expect("a member").identity
+        self.cuts.values().any(|cuts| members.iter().any(|from| cuts.to_garble(&from.identity) == 0))
     }
 
     /// Undoes every cut.

@@ -12,8 +12,11 @@ use quorate::error::TransportError;
 use quorate::transport::{Admission, Duplex, FrameSink, FrameStream, Incoming, Lane, Transport};
 use quorate::types::{Member, PeerId};
 
-/// The least length of a frame that is garbled: so large is none without entries.
+/// The least length of a frame that is garbled: with so many bytes it has entries.
 pub const GARBLED_BYTES: usize = 1_000;
+
+/// The kind of a frame with entries, in its second byte.
+const APPEND: u8 = 5;
 
 /// Who is cut off, shared between a transport and the test.
 #[derive(Clone, Debug, Default)]
@@ -37,8 +40,7 @@ impl Cuts {
         self.with(|state| state.cut.insert(peer));
     }
 
-    /// Flips a byte near the end of each of the next `frames` frames from `peer` that have at least
-    /// [`GARBLED_BYTES`].
+    /// Flips a byte in an entry of each of the next `frames` frames with entries from `peer`.
     pub fn garble(&self, peer: PeerId, frames: u32) {
         self.with(|state| state.garbled.insert(peer, frames));
     }
@@ -50,7 +52,7 @@ impl Cuts {
 
     fn pass(&self, peer: &PeerId, frame: Bytes) -> Bytes {
         let garbles = |state: &mut State| match state.garbled.get_mut(peer) {
-            Some(frames) if *frames > 0 && frame.len() >= GARBLED_BYTES => {
+            Some(frames) if *frames > 0 && frame.len() >= GARBLED_BYTES && frame[1] == APPEND => {
                 *frames -= 1;
                 true
             }

@@ -16,17 +16,22 @@ quorate_tests::over_both_rigs!(
 
 async fn a_flipped_bit_in_a_stored_entry_stops_the_node_and_is_named<R: Rig>() {
     let mut cluster = Cluster::<R>::started(3).await;
-    let text = |note: u64| format!("the text of note {note}");
-    let mut positions = Vec::new();
-    for note in 0..10 {
-        let command = LedgerCommand::Note { name: note.to_string(), text: text(note) };
-        let applied = cluster.node(1).plain_client().write(&command).await.expect("a healthy cluster");
-        positions.push(applied.position.index);
+    let mut notes = Vec::new();
+    for serial in 0_u32.. {
+        let (name, text) = (serial.to_string(), format!("the text of note {serial}"));
+        let command = LedgerCommand::Note { name: name.clone(), text: text.clone() };
+        // On a busy machine leadership may move meanwhile: what then is unknown does not count.
+        if let Ok(applied) = cluster.node(1).plain_client().write(&command).await {
+            notes.push((applied.position.index, name, text));
+        }
+        if notes.len() == 10 {
+            break;
+        }
     }
+    let (damaged, name, text) = notes.swap_remove(8);
     cluster.settle().await;
     cluster.stop_hard(1).await;
-    let damaged = positions[8];
-    cluster.rig.flip(1, damaged, &text(8));
+    cluster.rig.flip(1, damaged, &text);
     // At once, when it is read again before the node serves; else when it is sent or applied.
     let error = if let Err(error) = cluster.try_start(1).await {
         error.to_string()
@@ -37,31 +42,36 @@ async fn a_flipped_bit_in_a_stored_entry_stops_the_node_and_is_named<R: Rig>() {
     };
     assert!(error.contains(&format!("entry {}", damaged.get())), "the entry is named: {error}");
     for node in [2, 3] {
-        assert_eq!(cluster.client(node).text("8".into()).await, Ok(Some(text(8))), "the others go on");
+        let found = cluster.client(node).text(name.clone()).await;
+        assert_eq!(found, Ok(Some(text.clone())), "the others go on");
     }
-    cluster.client(2).note("8".into(), "another".into()).await.expect("two of three are a quorum");
 }
 
 async fn a_flipped_byte_in_a_received_entry_is_never_applied<R: Rig>() {
     let cluster = Cluster::<R>::started(3).await;
-    let leader = cluster.leader().await;
-    let follower = leader % 3 + 1;
-    cluster.garble(follower, leader, 5);
-    let mut written = 0_u64;
-    let text = |note: u64| note.to_string().repeat(GARBLED_BYTES);
+    cluster.garble(5);
+    let mut serial = 0_u64;
     let writing = async {
-        while cluster.to_garble(follower, leader) > 0 {
-            let written_now = cluster.client(leader).note(written.to_string(), text(written)).await;
-            written_now.expect("two of three are a quorum");
-            written += 1;
+        loop {
+            let last = cluster.has_garbled();
+            let (name, text) = (serial.to_string(), serial.to_string().repeat(GARBLED_BYTES));
+            let written = cluster.client(1).note(name, text).await;
+            // On a busy machine leadership may move meanwhile; what is acknowledged comes after all
+            // of which it is unknown.
+            if last && written.is_ok() {
+                return;
+            }
+            serial += 1;
         }
     };
-    within("five frames with entries are garbled", writing).await;
-    cluster.client(leader).note("last".into(), text(written)).await.expect("a healthy cluster");
+    within("five frames with entries are garbled, and a note is written then", writing).await;
     cluster.settle().await;
     let here = async |node| cluster.client(node).with_consistency(Consistency::Local).all().await;
-    assert_eq!(here(follower).await, here(leader).await, "what came whole is there, and nothing else");
-    assert!(cluster.takes_part(follower), "the node is unharmed");
+    let one = here(1).await;
+    for node in 1..=3 {
+        assert_eq!(here(node).await, one, "what came whole is there, and nothing else");
+        assert!(cluster.takes_part(node), "n{node} is unharmed");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
