@@ -87,6 +87,8 @@ pub(crate) struct Status {
     pub(crate) term: u64,
     /// The leader it knows.
     pub(crate) leader: Option<u64>,
+    /// Whether it is in touch with the others: with a quorum as leader, with the leader otherwise.
+    pub(crate) connected: bool,
     /// The last entry in its log.
     pub(crate) last_log: Option<u64>,
     /// The last entry it knows to be committed.
@@ -103,7 +105,21 @@ impl Status {
         let (waiting_for, reason, leader) = (None, None, None);
         let (last_log, committed, applied, members) = (None, None, None, Vec::new());
         let (phase, role, term) = ("starting", "follower", 0);
-        Self { id, phase, waiting_for, reason, role, term, leader, last_log, committed, applied, members }
+        let connected = false;
+        Self {
+            id,
+            phase,
+            waiting_for,
+            reason,
+            role,
+            term,
+            leader,
+            connected,
+            last_log,
+            committed,
+            applied,
+            members,
+        }
     }
 }
 

@@ -182,6 +182,7 @@ impl Backend for Face {
             role: role(status.role),
             term: status.term.get(),
             leader: status.leader.map(NodeId::get),
+            connected: status.connected,
             last_log: status.last_log.map(LogIndex::get),
             committed: status.committed.map(|log_id| log_id.index.get()),
             applied: status.applied.map(|log_id| log_id.index.get()),

@@ -106,6 +106,7 @@ impl Backend for Bare {
             role,
             term: 2,
             leader,
+            connected: true,
             last_log: Some(9),
             committed: Some(8),
             applied,
@@ -235,7 +236,7 @@ async fn a_body_that_does_not_come_ends_with_the_deadline() {
 async fn the_rest_is_json_too() {
     let kv = Bare::default();
     let status = json!({
-        "id": 1, "phase": "running", "role": "leader", "term": 2, "leader": 1, "last_log": 9, "committed": 8, "applied": null,
+        "id": 1, "phase": "running", "role": "leader", "term": 2, "leader": 1, "connected": true, "last_log": 9, "committed": 8, "applied": null,
         "members": [{ "id": 1, "key": "ab", "address": "a:1", "voter": true }],
     });
     assert_eq!(value(kv.ask("GET", "/status", "").await), (200, status));
