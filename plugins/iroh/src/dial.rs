@@ -13,7 +13,7 @@ use crate::frame::{FrameRx, FrameTx};
 use crate::hint::Hint;
 use crate::peers::Ground;
 use crate::shared::Shared;
-use crate::wire::{Plane, for_key, head, priority};
+use crate::wire::{Plane, code, for_key, head, priority, quic_code};
 
 /// A connection, and whether it was made for this call.
 struct Reached {
@@ -136,6 +136,8 @@ impl Shared {
                         tracing::debug!(peer = %peer.fmt_short(), %hint, ?plane, "connected");
                         return Ok(connection);
                     }
+                    // Merely dropped, it would say that this transport was closed.
+                    connection.close(quic_code(code::GIVEN_UP), b"given up");
                 }
                 Err(_) if ground.may_suspect => {
                     tracing::debug!(peer = %peer.fmt_short(), %hint, "older connections given up");
