@@ -33,6 +33,7 @@ use std::error::Error;
 use std::path::Path;
 
 use futures::future::try_join_all;
+use quorate::node::config::Config;
 use quorate::prelude::*;
 use quorate::transport::{MemoryNetwork, Transport};
 use quorate::types::Member;
@@ -76,7 +77,9 @@ async fn start(dir: &Path) -> Result<Vec<Node<Journal>>, Box<dyn Error>> {
         let node = Node::builder(Journal::default())
             .storage(FileStorage::open(dir.join(transport.address()))?)
             .transport(transport)
-            .cluster(Cluster::bootstrap(members.clone()));
+            .cluster(Cluster::bootstrap(members.clone()))
+            // Patient, because all three share a machine that may be busy with something else.
+            .config(Config::development());
         starting.push(node.start());
     }
     Ok(try_join_all(starting).await?)

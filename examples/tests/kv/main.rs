@@ -179,3 +179,19 @@ fn a_node_that_lost_its_disk_or_has_anothers_is_refused_with_the_way_out() {
     let (one, two): (Reply, Reply) = (cluster.get(1, "a"), cluster.get(2, "a"));
     assert_eq!((one.text(), two.text()), ((200, "kept"), (200, "kept")));
 }
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody() {
+    let mut cluster = Cluster::new();
+    cluster.start_unread(1);
+    cluster.start(2);
+    cluster.start(3);
+    cluster.await_leader(1);
+    // Many times what a pipe takes.
+    for key in 0..50 {
+        let reply = cluster.put(1, &format!("{key}?timeout_ms=45000"), "x");
+        assert!(reply.status == 200 || reply.json()["outcome"] == "unknown", "{reply:?}");
+    }
+    cluster.await_leader(1);
+    assert_eq!(cluster.terminate(1).code, Some(0));
+}

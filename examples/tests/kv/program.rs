@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -44,24 +44,31 @@ struct Process {
     errors: Receiver<String>,
     ended: Receiver<ExitStatus>,
     said: String,
+    /// Its stderr, when nobody reads it.
+    _unread: Option<ChildStderr>,
 }
 
 impl Process {
     fn spawn(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        let mut child: Child = command(args).spawn().expect("the program was built");
+        Self::of(&mut command(args), true)
+    }
+
+    fn of(command: &mut Command, reads_stderr: bool) -> Self {
+        let mut child: Child = command.spawn().expect("the program was built");
         let (id, stdout) = (child.id(), child.stdout.take().expect("piped"));
-        let mut stderr = child.stderr.take().expect("piped");
+        let mut stderr = child.stderr.take();
+        let unread = stderr.take_if(|_| !reads_stderr);
         let ((line, lines), (error, errors), (end, ended)) = (channel(), channel(), channel());
         std::thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|text| line.send(text))
         });
         std::thread::spawn(move || {
             let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
+            let _ = stderr.map(|mut stderr| stderr.read_to_string(&mut text));
             let _ = error.send(text);
         });
         std::thread::spawn(move || end.send(child.wait().expect("a child")));
-        Self { id, lines, errors, ended, said: String::new() }
+        Self { id, lines, errors, ended, said: String::new(), _unread: unread }
     }
 
     /// The next line that it prints; fails with what it said when it ends instead.
@@ -156,7 +163,18 @@ impl Cluster {
 
     /// Starts a node and waits until it serves HTTP.
     pub(crate) fn start(&mut self, node: u64) {
-        let mut process = self.serve(node, &self.bootstrap());
+        let process = self.serve(node, &self.bootstrap());
+        self.serves(node, process);
+    }
+
+    /// The same, and it says all it can on a stderr that nobody reads.
+    pub(crate) fn start_unread(&mut self, node: u64) {
+        let mut command = command(self.arguments(node, &self.bootstrap()));
+        let process = Process::of(command.env("RUST_LOG", "trace"), false);
+        self.serves(node, process);
+    }
+
+    fn serves(&mut self, node: u64, mut process: Process) {
         let line = process.line();
         let (_, address) = line.split_once("http://").unwrap_or_else(|| panic!("n{node} says: {line}"));
         let address = address.to_owned();
@@ -164,9 +182,13 @@ impl Cluster {
     }
 
     fn serve(&self, node: u64, bootstrap: &str) -> Process {
+        Process::spawn(self.arguments(node, bootstrap))
+    }
+
+    fn arguments(&self, node: u64, bootstrap: &str) -> [String; 7] {
         let data = self.data(node);
-        let data = text(&data);
-        Process::spawn(["serve", "--data-dir", data, "--http", "127.0.0.1:0", "--bootstrap", bootstrap])
+        ["serve", "--data-dir", text(&data), "--http", "127.0.0.1:0", "--bootstrap", bootstrap]
+            .map(str::to_owned)
     }
 
     /// Starts a node that is going to refuse, and waits for its end.
