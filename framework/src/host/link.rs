@@ -339,3 +339,34 @@ pub(super) fn encode_reply(group: GroupId, correlation: u64, reply: &Reply) -> B
     out.put_slice(&reply.body);
     out.freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_reply() {
+        let reply = |status| Reply { status, body: Bytes::from_static(b"x") };
+        let statuses = [Status::Done, Status::Malformed, Status::NoSuchGroup, Status::Stopped];
+        for (code, status) in (0..).zip(statuses) {
+            let bytes = encode_reply(GroupId(5), 6, &reply(status));
+            let golden = [1, 4, 5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, code, b'x'];
+            assert_eq!(bytes.as_ref(), golden);
+            let (correlation, read) = decode_reply(Frame::decode(bytes).expect("whole")).expect("whole");
+            assert_eq!((correlation, read.status, read.body.as_ref()), (6, status, &b"x"[..]));
+        }
+    }
+
+    #[test]
+    fn golden_calls() {
+        let control = [Call::Vote, Call::PreVote, Call::TransferLeader, Call::Heartbeat, Call::Census];
+        let numbered = (1..).zip(control).map(|(number, call)| (number, call, Lane::Control));
+        let client = [(16, Call::Write, Lane::Client), (17, Call::ReadIndex, Lane::Client)];
+        for (number, call, lane) in numbered.chain(client) {
+            assert_eq!(Call::from_wire(number, lane), Some(call));
+            let other = if lane == Lane::Control { Lane::Client } else { Lane::Control };
+            assert_eq!(Call::from_wire(number, other), None, "{call:?} belongs to one lane");
+        }
+        assert_eq!(Call::from_wire(0, Lane::Control), None);
+    }
+}
