@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
-use openraft::raft::ClientWriteResult;
+use openraft::raft::{AppendEntriesRequest, ClientWriteResult, StreamAppendResult};
 use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
 
+use super::keep::{Keeper, Kept, KeptAnswers};
 use super::log::Log;
 use super::machine::{Applier, Machine, QueryError};
 use super::network::Factory;
@@ -90,13 +91,17 @@ pub(crate) enum ReadIndexError {
 /// A running group.
 pub(crate) struct Group<RT: Runtime> {
     options: Parts,
-    raft: Raft<TypeConfig<RT>, Machine<RT>>,
+    raft: Library<RT>,
     applier: Arc<Applier>,
     clock: Arc<LogClock>,
     view: Watched<View>,
     /// The membership last seen, in both forms: it changes seldom, the rest with every commit.
     membership: Mutex<(Arc<StoredMembership>, Arc<Membership>)>,
+    keeper: Keeper,
 }
+
+type Library<RT> = Raft<TypeConfig<RT>, Machine<RT>>;
+type AppendAnswer<RT> = Result<StreamAppendResult<TypeConfig<RT>>, Fatal<TypeConfig<RT>>>;
 
 struct Parts {
     group: GroupId,
@@ -192,6 +197,7 @@ impl<RT: Runtime> Group<RT> {
             clock,
             view: Watched::new(View::default()),
             membership: Mutex::default(),
+            keeper: Keeper::start::<RT>(),
         });
         this.refresh();
         // The library shows its membership a moment later; who knows whom is needed now.
@@ -206,8 +212,25 @@ impl<RT: Runtime> Group<RT> {
         Ok(this)
     }
 
-    pub(super) fn raft(&self) -> &Raft<TypeConfig<RT>, Machine<RT>> {
+    #[cfg(test)]
+    pub(super) fn raft(&self) -> &Library<RT> {
         &self.raft
+    }
+
+    /// Calls the library, in such a way that the caller may give up.
+    pub(super) fn call<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        &self,
+        call: impl FnOnce(Library<RT>) -> F + Send + 'static,
+    ) -> Kept<T> {
+        self.keeper.call(call(self.raft.clone()))
+    }
+
+    /// Hands the library appends of a leader, in such a way that the answers may be dropped.
+    pub(super) fn append(
+        &self,
+        requests: impl Stream<Item = AppendEntriesRequest<TypeConfig<RT>>> + Send + 'static,
+    ) -> KeptAnswers<AppendAnswer<RT>> {
+        self.keeper.answers(self.raft.stream_append(requests))
     }
 
     pub(crate) fn group(&self) -> GroupId {
@@ -277,13 +300,13 @@ impl<RT: Runtime> Group<RT> {
             });
         });
         // An error means that the engine has stopped and dropped the callback.
-        drop(self.raft.client_write_ff(proposal, Some(callback)).await);
+        drop(self.call(|raft| async move { raft.client_write_ff(proposal, Some(callback)).await }).await);
     }
 
     /// The index that a linearizable read has to wait for: a quorum has just confirmed that this
     /// node leads (Raft dissertation, section 6.4).
     pub(crate) async fn read_index(&self) -> Result<LogIndex, ReadIndexError> {
-        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        match self.call(|raft| async move { raft.get_read_linearizer(ReadPolicy::ReadIndex).await }).await {
             Ok(linearizer) => Ok(LogIndex(linearizer.read_log_id().index())),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
                 Err(ReadIndexError::NotLeader { leader: to.leader_id.map(NodeId) })
@@ -308,16 +331,17 @@ impl<RT: Runtime> Group<RT> {
 
     /// Asks `to` to take over.
     pub(crate) async fn transfer_leader(&self, to: NodeId) {
-        drop(self.raft.trigger().transfer_leader(to.0).await);
+        drop(self.call(move |raft| async move { raft.trigger().transfer_leader(to.0).await }).await);
     }
 
     /// Stops the engine; `Err` when it had panicked.
     pub(crate) async fn stop(&self) -> Result<(), ()> {
-        let joined = self.raft.shutdown().await.map_err(drop);
-        match &self.raft.metrics().borrow_watched().running_state {
-            Err(Fatal::Panicked) => Err(()),
-            _ => joined,
-        }
+        let why = self.call(|raft| async move {
+            // Its own answer is the same for every end; what a call after the end is told is not.
+            drop(raft.shutdown().await);
+            raft.external_request(|_| ()).await
+        });
+        if matches!(why.await, Err(Fatal::Panicked)) { Err(()) } else { Ok(()) }
     }
 
     /// Answers a request of a peer that concerns the log.
@@ -338,24 +362,26 @@ impl<RT: Runtime> Group<RT> {
             Call::Vote => {
                 let request = wire::read_vote_request::<RT>(body)?;
                 check_sender(peer, &request.vote)?;
-                self.raft.vote(request).await.ok().map(|response| wire::vote_response(&response))
+                let response = self.call(|raft| async move { raft.vote(request).await }).await;
+                response.ok().map(|response| wire::vote_response(&response))
             }
             Call::PreVote => {
                 let request = wire::read_vote_request::<RT>(body)?;
                 check_sender(peer, &request.vote)?;
-                self.raft.pre_vote(request).await.ok().map(|response| wire::vote_response(&response))
+                let response = self.call(|raft| async move { raft.pre_vote(request).await }).await;
+                response.ok().map(|response| wire::vote_response(&response))
             }
             Call::TransferLeader => {
                 let request = wire::read_transfer_request::<RT>(body)?;
                 check_sender(peer, request.from_leader())?;
-                let response = self.raft.handle_transfer_leader(request).await;
+                let response =
+                    self.call(|raft| async move { raft.handle_transfer_leader(request).await }).await;
                 response.ok().map(|response| wire::transfer_response(&response))
             }
             Call::Heartbeat => {
                 let request = wire::read_append::<RT>(self.options.group, body)?;
                 check_sender(peer, &request.vote)?;
-                let answers = self.raft.stream_append(futures::stream::iter([request]));
-                let answer = std::pin::pin!(answers).next().await;
+                let answer = std::pin::pin!(self.append(futures::stream::iter([request]))).next().await;
                 answer.and_then(Result::ok).map(|result| wire::append_result(&result))
             }
             Call::Census | Call::Write | Call::ReadIndex => {
@@ -416,7 +442,7 @@ impl<RT: Runtime> Group<RT> {
         let mut view = self.view.watch();
         while due.until(|due| *due).await.is_some() {
             let known = view.get().snapshot;
-            if self.raft.trigger().snapshot().await.is_err() {
+            if self.call(|raft| async move { raft.trigger().snapshot().await }).await.is_err() {
                 return;
             }
             // The flag falls when the view of the machine is captured. The library ignores a request

@@ -12,6 +12,7 @@
 
 mod cache;
 mod group;
+mod keep;
 mod log;
 mod machine;
 mod network;
@@ -25,5 +26,7 @@ mod wire;
 pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, View, write_birth};
 pub(crate) use self::machine::QueryError;
 
+#[cfg(test)]
+mod rig;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod suite;

@@ -109,7 +109,7 @@ impl<RT: Runtime> Group<RT> {
         session: Session,
     ) -> Result<(), ReceiveError> {
         let (requests, input) = mpsc::channel(AHEAD);
-        let answers = self.raft().stream_append(input);
+        let answers = self.append(input);
         let (tx, rx) = (session.stream.tx, session.stream.rx);
         let intake = Intake::default();
         let reading = self.read_appends(peer, first, rx, requests, &intake);
@@ -214,7 +214,9 @@ impl<RT: Runtime> Group<RT> {
         self.accepts(&header)?;
         let meta = snapshot::meta(&header)?;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(writer) };
-        let mut installing = std::pin::pin!(self.raft().install_full_snapshot(vote, snapshot));
+        let installing =
+            self.call(move |raft| async move { raft.install_full_snapshot(vote, snapshot).await });
+        let mut installing = std::pin::pin!(installing);
         loop {
             match RT::select2(installing.as_mut(), RT::sleep(SIGN_OF_LIFE)).await {
                 Select2::First(response) => return Ok(response.map_err(|_| ReceiveError::Stopped)?.vote),

@@ -1,0 +1,73 @@
+//! A group of its own for tests of this folder, with peers that the test plays.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::raft::VoteRequest;
+
+use super::runtime::TokioRuntime;
+use super::suite::Idle;
+use super::types::{LeaderId, TypeConfig, Vote, from_log_id};
+use super::{Group, GroupOptions, write_birth};
+use crate::format::hello::GroupHello;
+use crate::host::{Host, HostParts, Roster};
+use crate::node::config::Config;
+use crate::state_machine::erased::Typed;
+use crate::storage::{Identity, MemoryStorage, Storage};
+use crate::transport::MemoryNetwork;
+use crate::types::{BootId, ClusterId, DiskId, GroupId, LogId, Member, NodeId, PeerId};
+
+const CLUSTER: ClusterId = ClusterId([1; 32]);
+
+/// Node 1.
+pub(super) struct Rig {
+    pub(super) group: Arc<Group<TokioRuntime>>,
+}
+
+fn member(node: u64) -> Member {
+    let name = format!("n{node}");
+    let mut member = Member::new(node, PeerId::new(name.clone()).expect("short"), name);
+    member.disk_id = Some(DiskId([node as u8; 16]));
+    member
+}
+
+/// Starts node 1 of a cluster of so many.
+pub(super) async fn start(nodes: u64) -> Rig {
+    let network = MemoryNetwork::new();
+    let members: BTreeMap<NodeId, Member> = (1..=nodes).map(|node| (NodeId(node), member(node))).collect();
+    let storage = MemoryStorage::new();
+    write_birth(&storage, GroupId::MAIN, &members).await.expect("in memory");
+    let host = Host::<TokioRuntime>::new(HostParts {
+        transport: Arc::new(network.endpoint("n1")),
+        identity: Identity { cluster_id: CLUSTER, node_id: NodeId(1), disk_id: DiskId([1; 16]) },
+        boot_id: BootId(1),
+        machines: vec![GroupHello { group: GroupId::MAIN, machine: "idle".into(), version: 1 }],
+        roster: Roster { members, born: true },
+        connect_timeout: Duration::from_millis(500),
+        silence: Duration::from_millis(250),
+        queue_bytes: 1 << 20,
+    });
+    let options = GroupOptions {
+        group: GroupId::MAIN,
+        cluster_id: CLUSTER,
+        node_id: NodeId(1),
+        config: Arc::new(Config::testing()),
+        storage: Arc::new(storage.clone()),
+        machine: Box::new(Typed(Idle)),
+        monotonic: Box::new(|| Duration::ZERO),
+    };
+    let found = storage.open(GroupId::MAIN).await.expect("in memory");
+    let group = Group::start(&host, &found, options).await.expect("a good log");
+    Rig { group }
+}
+
+/// The vote of `node` for itself in a term above any other.
+fn vote(node: u64, committed: bool) -> Vote {
+    Vote { leader_id: LeaderId { term: 1_000, voted_for: node }, committed }
+}
+
+/// A request of `node` for a vote, with a log as long as that of the rig's own.
+pub(super) fn vote_request(node: u64) -> VoteRequest<TypeConfig<TokioRuntime>> {
+    VoteRequest::new(vote(node, false), Some(from_log_id(LogId::new(0, 0))))
+}
