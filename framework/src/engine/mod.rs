@@ -28,5 +28,7 @@ pub(crate) use self::machine::QueryError;
 
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod stalls;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod suite;

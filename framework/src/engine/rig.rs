@@ -15,17 +15,22 @@ use crate::host::{Host, HostParts, Roster};
 use crate::node::config::Config;
 use crate::state_machine::erased::Typed;
 use crate::storage::{Identity, MemoryStorage, Storage};
-use crate::transport::MemoryNetwork;
+use crate::transport::{MemoryNetwork, MemoryTransport};
 use crate::types::{BootId, ClusterId, DiskId, GroupId, LogId, Member, NodeId, PeerId};
 
-const CLUSTER: ClusterId = ClusterId([1; 32]);
+pub(super) const CLUSTER: ClusterId = ClusterId([1; 32]);
 
-/// Node 1.
+/// Node 1, and endpoints of the others.
 pub(super) struct Rig {
     pub(super) group: Arc<Group<TokioRuntime>>,
+    pub(super) host: Arc<Host<TokioRuntime>>,
+    pub(super) network: MemoryNetwork,
+    /// By node id, without node 1.
+    pub(super) peers: BTreeMap<u64, MemoryTransport>,
+    pub(super) storage: MemoryStorage,
 }
 
-fn member(node: u64) -> Member {
+pub(super) fn member(node: u64) -> Member {
     let name = format!("n{node}");
     let mut member = Member::new(node, PeerId::new(name.clone()).expect("short"), name);
     member.disk_id = Some(DiskId([node as u8; 16]));
@@ -48,22 +53,27 @@ pub(super) async fn start(nodes: u64) -> Rig {
         silence: Duration::from_millis(250),
         queue_bytes: 1 << 20,
     });
+    let mut config = Config::testing();
+    // It stays a follower while the test plays its peers.
+    let election = &mut config.election;
+    (election.heartbeat_ms, election.timeout_min_ms, election.timeout_max_ms) = (20_000, 200_000, 300_000);
     let options = GroupOptions {
         group: GroupId::MAIN,
         cluster_id: CLUSTER,
         node_id: NodeId(1),
-        config: Arc::new(Config::testing()),
+        config: Arc::new(config),
         storage: Arc::new(storage.clone()),
         machine: Box::new(Typed(Idle)),
         monotonic: Box::new(|| Duration::ZERO),
     };
     let found = storage.open(GroupId::MAIN).await.expect("in memory");
     let group = Group::start(&host, &found, options).await.expect("a good log");
-    Rig { group }
+    let peers = (2..=nodes).map(|node| (node, network.endpoint(&format!("n{node}")))).collect();
+    Rig { group, host, network, peers, storage }
 }
 
 /// The vote of `node` for itself in a term above any other.
-fn vote(node: u64, committed: bool) -> Vote {
+pub(super) fn vote(node: u64, committed: bool) -> Vote {
     Vote { leader_id: LeaderId { term: 1_000, voted_for: node }, committed }
 }
 

@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes};
 use futures::channel::{mpsc, oneshot};
 use futures::{SinkExt, StreamExt};
 
-use super::{Host, OpenError, Session, lock};
+use super::{Host, OpenError, Session, lock, patience};
 use crate::engine::runtime::{Runtime, before, now};
 use crate::error::TransportError;
 use crate::format::frame::{self, Frame, Kind};
@@ -136,28 +136,48 @@ pub(crate) struct Link<RT: Runtime> {
 
 /// Notices a stream on which nothing comes back. A peer that is merely slow shows a sign of life.
 struct Silence<RT: Runtime> {
-    /// When the first request went out that nothing has come back since.
-    since: Mutex<Option<RT::Instant>>,
+    waiting: Mutex<Waiting<RT>>,
     limit: Duration,
 }
 
+struct Waiting<RT: Runtime> {
+    /// When the first request went out that nothing has come back since.
+    since: Option<RT::Instant>,
+    /// What went out and was not answered: large requests take their time on the way.
+    bytes: usize,
+}
+
 impl<RT: Runtime> Silence<RT> {
-    fn sent(&self) {
-        lock(&self.since).get_or_insert_with(now::<RT>);
+    fn new(limit: Duration) -> Self {
+        Self { waiting: Mutex::new(Waiting { since: None, bytes: 0 }), limit }
     }
 
-    fn received(&self, waiting: bool) {
-        *lock(&self.since) = waiting.then(now::<RT>);
+    fn sent(&self, bytes: usize) {
+        let mut waiting = lock(&self.waiting);
+        waiting.since.get_or_insert_with(now::<RT>);
+        waiting.bytes += bytes;
+    }
+
+    /// Something has come back: the answer to so many bytes, after which others are still owed or not.
+    fn received(&self, answered: usize, others: bool) {
+        let mut waiting = lock(&self.waiting);
+        waiting.since = others.then(now::<RT>);
+        waiting.bytes -= answered;
     }
 
     /// Resolves when nothing has come back for the limit.
     async fn is_too_long(&self) {
         loop {
-            let since = *lock(&self.since);
-            match since {
-                Some(since) if now::<RT>() >= since + self.limit => return,
-                Some(since) => RT::sleep_until(since + self.limit).await,
-                None => RT::sleep(self.limit).await,
+            let due = {
+                let waiting = lock(&self.waiting);
+                waiting.since.map(|since| since + patience(self.limit, waiting.bytes))
+            };
+            let look_again = now::<RT>() + self.limit;
+            match due {
+                Some(due) if now::<RT>() >= due => return,
+                // An answer to what is large leaves the others less time.
+                Some(due) => RT::sleep_until(due.min(look_again)).await,
+                None => RT::sleep_until(look_again).await,
             }
         }
     }
@@ -226,7 +246,7 @@ async fn drive<RT: Runtime>(
             Ok(session) => {
                 let limit = host.parts.silence;
                 drop(host);
-                let silence = Silence { since: Mutex::default(), limit };
+                let silence = Silence::new(limit);
                 run::<RT>(session, first, &mut requests, &silence).await;
             }
             Err(error) => {
@@ -242,7 +262,8 @@ async fn drive<RT: Runtime>(
     }
 }
 
-type Pending = Mutex<BTreeMap<u64, Waiter>>;
+/// Who waits for an answer, and how many bytes were asked with.
+type Pending = Mutex<BTreeMap<u64, (Waiter, usize)>>;
 
 /// Carries requests and answers over one stream until it fails.
 async fn run<RT: Runtime>(
@@ -257,7 +278,7 @@ async fn run<RT: Runtime>(
     let writing = write_requests(tx, first, requests, &pending, silence);
     let reading = read_replies(rx, &pending, silence);
     RT::select3(reading, writing, silence.is_too_long()).await;
-    for waiter in std::mem::take(&mut *lock(&pending)).into_values() {
+    for (waiter, _) in std::mem::take(&mut *lock(&pending)).into_values() {
         drop(waiter.send(Err(CallError::Lost)));
     }
 }
@@ -281,8 +302,8 @@ async fn write_requests<RT: Runtime>(
             out.put_u64_le(correlation);
             out.put_u8(outgoing.call as u8);
             out.put_slice(&outgoing.body);
-            lock(pending).insert(correlation, outgoing.waiter);
-            silence.sent();
+            lock(pending).insert(correlation, (outgoing.waiter, out.len()));
+            silence.sent(out.len());
             tx.feed(out.freeze()).await?;
         }
         tx.flush().await?;
@@ -300,12 +321,12 @@ async fn read_replies<RT: Runtime>(
 ) -> Result<(), OpenError> {
     while let Some(bytes) = rx.next().await {
         let (correlation, reply) = decode_reply(Frame::decode(bytes?)?)?;
-        let (waiter, waiting) = {
+        let (answered, others) = {
             let mut pending = lock(pending);
             (pending.remove(&correlation), !pending.is_empty())
         };
-        silence.received(waiting);
-        if let Some(waiter) = waiter {
+        silence.received(answered.as_ref().map_or(0, |(_, bytes)| *bytes), others);
+        if let Some((waiter, _)) = answered {
             drop(waiter.send(Ok(reply)));
         }
     }

@@ -9,6 +9,7 @@ mod admission;
 mod birth;
 mod dial;
 mod link;
+mod pace;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub(crate) use self::admission::Roster;
 pub(crate) use self::birth::{Census, wait_for_birth};
 pub(crate) use self::dial::{OpenError, Session, expect_frame};
 pub(crate) use self::link::{Call, CallError, Link, Reply, Status};
+pub(crate) use self::pace::patience;
 use crate::engine::runtime::{Runtime, Tasks};
 use crate::format::hello::{GroupHello, Hello};
 use crate::storage::Identity;
