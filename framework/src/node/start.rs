@@ -113,7 +113,10 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
         let _ = gone.await;
         stopping.halt("dropped".to_owned()).await;
     }));
-    core.host.set_roster(roster);
+    // Without a list nobody is known yet. To say so would refuse the members that the log names.
+    if !roster.members.is_empty() {
+        core.host.set_roster(roster);
+    }
     let started = async {
         if born {
             core.take_part(machine, &found, &key).await?;
@@ -213,9 +216,9 @@ impl<RT: Runtime> Core<RT> {
         key: &PeerId,
         mut after_first_round: impl FnMut() + Send,
     ) -> Result<(), StartError> {
-        let members = wait_for_birth(&self.host, |waiting_for| {
+        let members = wait_for_birth(&self.host, |waiting_for, unfit| {
             tracing::info!(?waiting_for, "waiting for the other members of a new cluster");
-            self.status.update(|status| status.phase = Phase::Joining { waiting_for });
+            self.status.update(|status| status.phase = Phase::Joining { waiting_for, unfit });
             after_first_round();
         })
         .await?;
