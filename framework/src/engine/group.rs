@@ -19,7 +19,7 @@ use super::receive::{ReceiveError, check_sender};
 use super::runtime::{Instant as _, Runtime, WatchReceiver as _};
 use super::types::{
     Callback, Entry, Proposal, StoredMembership, TypeConfig, from_log_id, from_raw_membership, to_log_id,
-    to_membership,
+    to_membership, to_raw_membership,
 };
 use super::wire;
 use crate::error::{RestoreError, StartError, StorageError};
@@ -27,7 +27,7 @@ use crate::format::FormatError;
 use crate::format::entry::Body;
 use crate::format::membership::RawMembership;
 use crate::format::snapshot::Header;
-use crate::host::{Call, Host, Reply, Status};
+use crate::host::{Call, Host, Record, Reply, Status};
 use crate::log_clock::LogClock;
 use crate::node::config::Config;
 use crate::node::status::Role;
@@ -61,6 +61,8 @@ pub(crate) struct View {
     pub(crate) snapshot: Option<LogId>,
     pub(crate) purged: Option<LogId>,
     pub(crate) membership: Arc<Membership>,
+    /// Where the membership stands in the log.
+    pub(crate) membership_at: Option<LogId>,
     /// Why the engine has stopped.
     pub(crate) stopped: Option<String>,
 }
@@ -204,7 +206,8 @@ impl<RT: Runtime> Group<RT> {
         let effective = this.raft.with_raft_state(|state| state.membership_state.effective().clone()).await;
         if let Ok(effective) = effective {
             let membership = this.membership(&effective);
-            this.view.update(|view| view.membership = membership);
+            let membership_at = effective.log_id().as_ref().map(to_log_id);
+            this.view.update(|view| (view.membership, view.membership_at) = (membership, membership_at));
         }
         host.tasks.spawn::<RT>(this.clone().follow_metrics());
         host.tasks.spawn::<RT>(this.clone().snapshot_when_due());
@@ -384,6 +387,15 @@ impl<RT: Runtime> Group<RT> {
                 let answer = std::pin::pin!(self.append(futures::stream::iter([request]))).next().await;
                 answer.and_then(Result::ok).map(|result| wire::append_result(&result))
             }
+            Call::Membership => {
+                let effective = self.call(|raft| async move {
+                    raft.with_raft_state(|state| state.membership_state.effective().clone()).await
+                });
+                effective.await.ok().and_then(|effective| {
+                    let at = to_log_id(effective.log_id().as_ref()?);
+                    Some(Record { at, membership: to_raw_membership(effective.membership()) }.encode())
+                })
+            }
             Call::Census | Call::Write | Call::ReadIndex => {
                 let error = FormatError::Unknown { what: "a request", field: "call", found: call as u64 };
                 return Err(error.into());
@@ -394,6 +406,7 @@ impl<RT: Runtime> Group<RT> {
     fn refresh(&self) {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let membership = self.membership(&metrics.membership_config);
+        let membership_at = metrics.membership_config.log_id().as_ref().map(to_log_id);
         let fatal = metrics.running_state.err().map(|fatal| fatal.to_string());
         let stopped = fatal.map(|fatal| self.applier.failure.get().unwrap_or(fatal));
         self.view.update(|view| {
@@ -412,6 +425,7 @@ impl<RT: Runtime> Group<RT> {
                 snapshot: metrics.snapshot.as_ref().map(to_log_id),
                 purged: metrics.purged.as_ref().map(to_log_id),
                 membership,
+                membership_at,
                 stopped,
             };
         });

@@ -27,7 +27,7 @@ pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, 
 pub(crate) use self::machine::QueryError;
 
 #[cfg(test)]
-mod rig;
+pub(crate) mod rig;
 #[cfg(test)]
 mod stalls;
 #[cfg(any(test, feature = "testing"))]

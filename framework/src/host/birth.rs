@@ -231,7 +231,7 @@ pub(crate) async fn wait_for_birth<RT: Runtime>(
                 // What this node tells others in their census: the disks it has seen itself. A disk
                 // id here also makes hello refuse a member that comes back with another one, so
                 // the roster for admission keeps the plain list until the list is durable.
-                host.set_census(Roster { members: disks, born: false });
+                host.set_census(Roster::unborn(disks));
                 waiting(with, unfit);
                 RT::sleep(PAUSE).await;
             }

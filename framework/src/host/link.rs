@@ -27,17 +27,20 @@ pub(crate) enum Call {
     TransferLeader = 3,
     Heartbeat = 4,
     Census = 5,
+    /// What membership the node knows, for one that was away.
+    Membership = 6,
     Write = 16,
     ReadIndex = 17,
 }
 
 impl Call {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Vote,
         Self::PreVote,
         Self::TransferLeader,
         Self::Heartbeat,
         Self::Census,
+        Self::Membership,
         Self::Write,
         Self::ReadIndex,
     ];
@@ -380,7 +383,14 @@ mod tests {
 
     #[test]
     fn golden_calls() {
-        let control = [Call::Vote, Call::PreVote, Call::TransferLeader, Call::Heartbeat, Call::Census];
+        let control = [
+            Call::Vote,
+            Call::PreVote,
+            Call::TransferLeader,
+            Call::Heartbeat,
+            Call::Census,
+            Call::Membership,
+        ];
         let numbered = (1..).zip(control).map(|(number, call)| (number, call, Lane::Control));
         let client = [(16, Call::Write, Lane::Client), (17, Call::ReadIndex, Lane::Client)];
         for (number, call, lane) in numbered.chain(client) {

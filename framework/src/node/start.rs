@@ -77,7 +77,7 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
         None => first_identity::<RT>(&*storage, &found, &cluster, list.as_ref(), &key, &config).await?,
     };
     let born = !found.log.is_empty() || found.purged.is_some();
-    let roster = Roster { members: list.clone().unwrap_or_default(), born: false };
+    let roster = Roster::unborn(list.clone().unwrap_or_default());
     if !born && roster.members.is_empty() {
         return Err(BootstrapError::NothingRecorded.into());
     }
@@ -270,6 +270,7 @@ impl<RT: Runtime> Core<RT> {
         self.host.tasks.spawn::<RT>(asking);
         self.host.tasks.spawn::<RT>(self.clone().follow_group(group.clone()));
         self.host.tasks.spawn::<RT>(self.clone().follow_health());
+        self.host.tasks.spawn::<RT>(self.host.clone().ask_around(GROUP));
         drop(self.running.set(Running { group, proposer, barrier }));
         self.host.open_group(GROUP, Arc::new(PeerService(self.clone())));
         self.status.update(|status| status.phase = Phase::Running);
@@ -277,9 +278,8 @@ impl<RT: Runtime> Core<RT> {
     }
 
     fn show(&self, view: &View) {
-        let known = self.host.roster();
-        if !view.membership.members.is_empty() && (known.members != view.membership.members || !known.born) {
-            self.host.set_roster(Roster { members: view.membership.members.clone(), born: true });
+        if !view.membership.members.is_empty() {
+            self.host.learn(&view.membership.members, view.membership_at);
         }
         self.status.update(|status| {
             status.role = view.role;
