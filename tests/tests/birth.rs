@@ -53,13 +53,18 @@ async fn a_wiped_voter_is_refused_by_all_and_votes_for_nobody<R: Rig>() {
     cluster.client(leader).record(0, 0).await.expect("a healthy cluster");
     cluster.stop_hard(wiped).await;
     cluster.rig.wipe(wiped);
-    let error = cluster.try_start(wiped).await.expect_err("its disk is not the one it was admitted with");
-    let StartError::Bootstrap(BootstrapError::DiskReplaced { node_id, recorded, found }) = &error else {
-        panic!("{error}")
-    };
-    assert_eq!(node_id.get(), wiped);
-    assert_ne!(recorded, found);
-    assert!(error.to_string().contains("under a new node id"), "the way out: {error}");
+    if let Err(error) = cluster.try_start(wiped).await {
+        let StartError::Bootstrap(BootstrapError::DiskReplaced { node_id, recorded, found }) = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(node_id.get(), wiped);
+        assert_ne!(recorded, found);
+        assert!(error.to_string().contains("under a new node id"), "the way out: {error}");
+    } else {
+        // On a busy machine nobody has answered yet: then it stops once somebody has.
+        let status = cluster.until(wiped, "stops", |status| status.stopped().is_some()).await;
+        assert!(status.stopped().is_some_and(|why| why.contains("under a new node id")), "{status:?}");
+    }
     cluster.client(leader).record(0, 1).await.expect("a majority without it");
 }
 
@@ -167,12 +172,20 @@ async fn a_new_key_beside_a_cluster_that_exists_is_told_that_nobody_knows_it<R: 
     let key = stranger.identity();
     let storage = cluster.rig.storage(99);
     let started = Node::builder(Ledger::default()).storage(storage).transport(stranger).cluster(list);
-    let error = started.config(Config::testing()).start().await.expect_err("nobody knows its key");
-    let StartError::Bootstrap(BootstrapError::NotAdmitted { peer, identity }) = &error else {
-        panic!("{error}")
-    };
-    assert!([NodeId(1), NodeId(2)].contains(peer) && *identity == key, "{error}");
-    assert!(error.to_string().contains("added to it under a new node id"), "the way out: {error}");
+    match started.config(Config::testing()).start().await {
+        Err(StartError::Bootstrap(error @ BootstrapError::NotAdmitted { .. })) => {
+            assert!(error.to_string().contains(&key.to_string()), "its key: {error}");
+            assert!(error.to_string().contains("added to it under a new node id"), "the way out: {error}");
+        }
+        Err(error) => panic!("{error}"),
+        // On a busy machine nobody has answered yet: then it shows who refuses.
+        Ok(node) => {
+            let mut status = node.status();
+            let told = status
+                .until(|status| matches!(&status.phase, Phase::Joining { unfit, .. } if !unfit.is_empty()));
+            within("it shows who does not know it", told).await.expect("it waits");
+        }
+    }
 }
 
 async fn a_node_that_waits_shows_who_does_not_know_it<R: Rig>() {
