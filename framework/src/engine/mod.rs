@@ -12,6 +12,7 @@
 
 mod cache;
 mod group;
+mod keep;
 mod log;
 mod machine;
 mod network;
@@ -27,5 +28,9 @@ pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, 
 pub(crate) use self::machine::QueryError;
 pub(crate) use self::view::View;
 
+#[cfg(test)]
+pub(crate) mod rig;
+#[cfg(test)]
+mod stalls;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod suite;

@@ -26,6 +26,8 @@ pub(crate) struct View {
     pub(crate) snapshot: Option<LogId>,
     pub(crate) purged: Option<LogId>,
     pub(crate) membership: Arc<Membership>,
+    /// Where the membership stands in the log.
+    pub(crate) membership_at: Option<LogId>,
     /// Why the engine has stopped.
     pub(crate) stopped: Option<String>,
 }
@@ -65,6 +67,7 @@ impl<RT: Runtime> Group<RT> {
             snapshot: metrics.snapshot.as_ref().map(to_log_id),
             purged: metrics.purged.as_ref().map(to_log_id),
             membership: self.membership(&metrics.membership_config),
+            membership_at: metrics.membership_config.log_id().as_ref().map(to_log_id),
             stopped: fatal.map(|fatal| self.applier.failure.get().unwrap_or(fatal)),
         };
         drop(metrics);
@@ -81,9 +84,12 @@ impl<RT: Runtime> Group<RT> {
         if self.view.with(|view| view.role) == Role::Leader {
             return self.raft.metrics().borrow_watched().last_quorum_acked.map(SerdeInstant::into_inner);
         }
-        let heard = self.raft.with_raft_state(|state| {
-            let of_a_leader = state.vote_ref().is_committed();
-            of_a_leader.then(|| state.vote_last_modified()).flatten()
+        let heard = self.call(|raft| async move {
+            let look = raft.with_raft_state(|state| {
+                let of_a_leader = state.vote_ref().is_committed();
+                of_a_leader.then(|| state.vote_last_modified()).flatten()
+            });
+            look.await
         });
         heard.await.ok().flatten()
     }

@@ -57,7 +57,7 @@ impl<RT: Runtime> Host<RT> {
     }
 
     async fn open_once(&self, node: NodeId, lane: Lane) -> Result<Session, OpenError> {
-        let member = self.roster().members.get(&node).cloned().ok_or(OpenError::NotAMember(node))?;
+        let member = self.roster().member(node).cloned().ok_or(OpenError::NotAMember(node))?;
         let deadline = now::<RT>() + self.parts.connect_timeout;
         let opening = async {
             let mut stream = self.parts.transport.connect(&member, lane).await?;

@@ -81,7 +81,11 @@ impl<RT: Runtime> Host<RT> {
         hello: &Hello,
         lane: Lane,
     ) -> Result<NodeId, Refusal> {
-        let node = self.check(peer, hello, None)?;
+        let node = self.check(peer, hello, None).inspect_err(|refusal| {
+            if *refusal == Refusal::UnknownPeer {
+                self.knocks.set(true);
+            }
+        })?;
         if self.tasks.stopping().get() {
             return Err(Refusal::ShuttingDown);
         }

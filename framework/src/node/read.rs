@@ -232,6 +232,15 @@ mod tests {
         ] {
             assert_eq!(decode(encode(result)), Ok(result));
         }
+    }
+
+    #[test]
+    fn golden_read_index() {
         assert_eq!(encode(Ok(LogIndex(7))).as_ref(), [0, 7, 0, 0, 0, 0, 0, 0, 0]);
+        let not_leader = |leader| encode(Err(ReadIndexError::NotLeader { leader }));
+        assert_eq!(not_leader(Some(NodeId(2))).as_ref(), [1, 1, 2, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(not_leader(None).as_ref(), [1, 0]);
+        assert_eq!(encode(Err(ReadIndexError::NoQuorum)).as_ref(), [2]);
+        assert_eq!(encode(Err(ReadIndexError::Stopped)).as_ref(), [3]);
     }
 }

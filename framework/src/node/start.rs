@@ -77,7 +77,7 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
         None => first_identity::<RT>(&*storage, &found, &cluster, list.as_ref(), &key, &config).await?,
     };
     let born = !found.log.is_empty() || found.purged.is_some();
-    let roster = Roster { members: list.clone().unwrap_or_default(), born: false };
+    let roster = Roster::unborn(list.clone().unwrap_or_default());
     if !born && roster.members.is_empty() {
         return Err(BootstrapError::NothingRecorded.into());
     }
@@ -113,7 +113,10 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
         let _ = gone.await;
         stopping.halt("dropped".to_owned()).await;
     }));
-    core.host.set_roster(roster);
+    // Without a list nobody is known yet. To say so would refuse the members that the log names.
+    if !roster.members.is_empty() {
+        core.host.set_roster(roster);
+    }
     let started = async {
         if born {
             core.take_part(machine, &found, &key).await?;
@@ -213,9 +216,9 @@ impl<RT: Runtime> Core<RT> {
         key: &PeerId,
         mut after_first_round: impl FnMut() + Send,
     ) -> Result<(), StartError> {
-        let members = wait_for_birth(&self.host, |waiting_for| {
+        let members = wait_for_birth(&self.host, |waiting_for, unfit| {
             tracing::info!(?waiting_for, "waiting for the other members of a new cluster");
-            self.status.update(|status| status.phase = Phase::Joining { waiting_for });
+            self.status.update(|status| status.phase = Phase::Joining { waiting_for, unfit });
             after_first_round();
         })
         .await?;
@@ -267,6 +270,7 @@ impl<RT: Runtime> Core<RT> {
         self.host.tasks.spawn::<RT>(asking);
         self.host.tasks.spawn::<RT>(self.clone().follow_group(group.clone()));
         self.host.tasks.spawn::<RT>(self.clone().follow_health());
+        self.host.tasks.spawn::<RT>(self.host.clone().ask_around(GROUP));
         drop(self.running.set(Running { group, proposer, barrier }));
         self.host.open_group(GROUP, Arc::new(PeerService(self.clone())));
         self.status.update(|status| status.phase = Phase::Running);
@@ -275,12 +279,9 @@ impl<RT: Runtime> Core<RT> {
 
     fn show(&self, view: &View) {
         // Compared by address first: the view changes with every commit, the membership seldom.
-        if !self.status.with(|status| Arc::ptr_eq(&status.membership, &view.membership)) {
-            let known = self.host.roster();
-            let members = &view.membership.members;
-            if !members.is_empty() && (known.members != *members || !known.born) {
-                self.host.set_roster(Roster { members: members.clone(), born: true });
-            }
+        let shown = self.status.with(|status| Arc::ptr_eq(&status.membership, &view.membership));
+        if !shown && !view.membership.members.is_empty() {
+            self.host.learn(&view.membership.members, view.membership_at);
         }
         self.status.update(|status| {
             status.role = view.role;

@@ -32,6 +32,9 @@ pub enum Phase {
     Joining {
         /// Who is waited for.
         waiting_for: Vec<NodeId>,
+        /// Who of them has answered, and does not fit: it knows this node not at all, or belongs to
+        /// another cluster. The log says which. Until it is started rightly nothing goes on.
+        unfit: Vec<NodeId>,
     },
     /// It takes part.
     Running,

@@ -156,7 +156,9 @@ impl Shared {
         hint: &Hint,
     ) -> Result<Connection, DialFailure> {
         let addresses = hint.addresses().iter().copied().map(TransportAddr::Ip);
-        let address = EndpointAddr::from_parts(peer, addresses);
+        // The relays of a cluster are the same for all its nodes.
+        let relays = self.relays.iter().cloned().map(TransportAddr::Relay);
+        let address = EndpointAddr::from_parts(peer, addresses.chain(relays));
         let options = ConnectOptions::new()
             .with_additional_alpns(vec![for_key(peer)])
             // The peer opens no streams on connections that we made.

@@ -58,6 +58,14 @@ pub enum SettingError {
         /// The longest allowed.
         max: Duration,
     },
+    /// Not the address of a server.
+    #[error("`{found}` is no URL for `{name}`: expected one as `https://relay.example.org`")]
+    Url {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        found: String,
+    },
     /// Peers cannot dial an unspecified address.
     #[error("the address listened on is no place that peers can dial: set `advertise`")]
     NothingToAdvertise,
