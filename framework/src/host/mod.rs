@@ -8,6 +8,7 @@
 mod admission;
 mod birth;
 mod dial;
+mod heard;
 mod link;
 mod pace;
 mod serve;
@@ -23,6 +24,7 @@ use futures::future::BoxFuture;
 pub(crate) use self::admission::Roster;
 pub(crate) use self::birth::{Census, wait_for_birth};
 pub(crate) use self::dial::{OpenError, Session, expect_frame};
+use self::heard::Heard;
 pub(crate) use self::link::{Call, CallError, Link, Reply, Status};
 pub(crate) use self::pace::patience;
 pub(crate) use self::vouch::Record;
@@ -69,6 +71,7 @@ pub(crate) struct Host<RT: Runtime> {
     groups: Mutex<BTreeMap<GroupId, Arc<dyn GroupService>>>,
     links: Mutex<Links<RT>>,
     boots: Mutex<BTreeMap<NodeId, BootId>>,
+    heard: Mutex<BTreeMap<NodeId, Arc<Heard>>>,
     /// Whether somebody unknown has asked to be let in.
     knocks: Arc<Watched<bool>>,
     pub(crate) tasks: Tasks,
@@ -88,6 +91,7 @@ impl<RT: Runtime> Host<RT> {
             groups: Mutex::default(),
             links: Mutex::default(),
             boots: Mutex::default(),
+            heard: Mutex::default(),
             knocks: Arc::new(Watched::new(false)),
             tasks: Tasks::new(),
         })
@@ -182,6 +186,11 @@ impl<RT: Runtime> Host<RT> {
     /// Notes the boot of a peer; whether it is another one than before.
     fn restarted(&self, node: NodeId, boot: BootId) -> bool {
         lock(&self.boots).insert(node, boot).is_some_and(|before| before != boot)
+    }
+
+    /// What has been heard of `node`.
+    fn heard(&self, node: NodeId) -> Arc<Heard> {
+        lock(&self.heard).entry(node).or_default().clone()
     }
 
     /// The link to `node` on `lane`, made on first use.

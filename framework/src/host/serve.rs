@@ -69,6 +69,7 @@ impl<RT: Runtime> Host<RT> {
             return Err(OpenError::Restarted);
         }
         stream.tx.send(self.hello().encode()).await?;
+        let stream = self.heard(node).listen(stream);
         match lane {
             Lane::Control | Lane::Client => self.serve_calls(node, lane, stream).await,
             Lane::Append | Lane::Snapshot => self.serve_group(node, lane, stream).await,
