@@ -76,6 +76,11 @@ pub fn cases() -> impl Iterator<Item = &'static str> {
     CASES.iter().copied()
 }
 
+/// Every case with its name, for those who test the kit itself.
+pub fn functions<H: MachineHarness>() -> Vec<(&'static str, fn())> {
+    crate::__state_machine_cases!(__conformance_functions[H])
+}
+
 /// Makes a `#[test]` of every case that a state machine must pass; see
 /// [`testing::state_machine`](crate::testing::state_machine).
 #[macro_export]
@@ -107,6 +112,7 @@ macro_rules! __state_machine_cases {
                 leftover_bytes_are_refused
                 cut_bytes_do_not_panic
                 two_copies_agree
+                no_command_or_query_panics
                 snapshot_round_trip_equals_straight_application
                 snapshot_is_a_frozen_view
                 restore_replaces_the_state

@@ -79,7 +79,7 @@ pub fn truncate_and_purge_survive_crash_after_flush<H: CrashHarness>() {
 /// An identity is durable before its call returns.
 pub fn identity_survives_crash<H: CrashHarness>() {
     run::<H, _>("identity_survives_crash", || async {
-        let store = Store::<H>::fresh().await;
+        let store = Store::<H>::blank().await;
         store.storage.set_identity_once(&IDENTITY).await.expect("recorded");
         let store = store.crash().await;
         assert_eq!(store.storage.identity().await.expect("can be read"), Some(IDENTITY), "after a crash");

@@ -81,6 +81,11 @@ pub fn cases() -> impl Iterator<Item = &'static str> {
     CASES.iter().copied()
 }
 
+/// Every case with its name, for those who test the kit itself.
+pub fn functions<H: TransportHarness>() -> Vec<(&'static str, fn())> {
+    crate::__transport_cases!(__conformance_functions[H])
+}
+
 /// Makes a `#[test]` of every case that a transport plugin must pass; see
 /// [`testing::transport`](crate::testing::transport).
 #[macro_export]
