@@ -44,7 +44,7 @@ pub(crate) fn assert_fails(cases: Cases, expected: &[(&str, &str)]) -> String {
 pub(crate) fn assert_hangs(cases: Cases, name: &str, words: &str) {
     match verdict(&cases, name) {
         Verdict::Hung(text) => {
-            assert!(text.contains(words), "`{name}` hangs, and does not say `{words}`: {text}")
+            assert!(text.contains(words), "`{name}` hangs, and does not say `{words}`: {text}");
         }
         other => panic!("`{name}` should have hung: {other:?}"),
     }

@@ -52,7 +52,8 @@ pub trait MachineHarness: 'static {
     /// it comes says `false`; then only responses and answers are compared, which may miss a
     /// difference that neither shows.
     const SAME_SNAPSHOTS: bool = true;
-    /// How long one case may take before it counts as hanging.
+    /// How long one case may take before it counts as hanging, and four times as long as one step of
+    /// it may.
     const LIMIT: Duration = Duration::from_mins(2);
 
     /// A new machine, always the same.

@@ -157,7 +157,8 @@ pub trait StorageHarness: 'static {
     /// Where one lives: a directory, a file, a handle. Dropped at the end of a case.
     type Place: Send + 'static;
 
-    /// How long one case may take before it counts as hanging.
+    /// How long one case may take before it counts as hanging, and four times as long as one step of
+    /// it may.
     const LIMIT: Duration = Duration::from_mins(2);
     /// How many sequences each random case draws. More find more, in more time.
     const SEQUENCES: u32 = 32;

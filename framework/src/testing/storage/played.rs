@@ -37,7 +37,7 @@ pub(super) async fn play<H: StorageHarness, P: Power<H>>(
     script: &Script,
 ) -> Result<(), String> {
     let say = |line: String| {
-        doing(line.clone());
+        doing(format!("play this step of a sequence: {line}"));
         script.borrow_mut().push(line);
     };
     let mut groups = GROUPS.map(Expected::new);

@@ -16,11 +16,11 @@ use crate::testing::Seeded;
 use crate::testing::run::doing;
 use crate::types::{GroupId, LogIndex};
 
-/// A write only queues: thousands are taken, in a group and in others, while the storage is held up
+/// A write only queues: a thousand are taken, in a group and in others, while the storage is held up
 /// in the use of a receipt, and all of them are flushed afterwards.
 pub fn write_only_queues<H: StorageHarness>() {
     run::<H, _>("write_only_queues", || async {
-        const WRITES: u64 = 2000;
+        const WRITES: u64 = 1000;
         let other = GroupId(2);
         let store = Store::<H>::with_group().await;
         store.open(other).await;
@@ -32,7 +32,7 @@ pub fn write_only_queues<H: StorageHarness>() {
         let holding_up = Flushed::new(move |result| {
             // A storage that flushes before `write` returns is not held up: it would wait for itself.
             if thread::current().id() != caller {
-                let waited = wait_for_all.recv_timeout(H::LIMIT / 4);
+                let waited = wait_for_all.recv_timeout(H::LIMIT / 8);
                 noted.store(waited.is_err(), Ordering::SeqCst);
             }
             match result {
@@ -135,6 +135,7 @@ pub fn many_threads_read_beside_writes<H: StorageHarness>() {
             if enough || bounds.ended.load(Ordering::SeqCst) {
                 break;
             }
+            doing(format!("write beside threads that read, round {round}"));
             let first = bounds.flushed.load(Ordering::SeqCst);
             let end = first + 1 + round % 4;
             let (flushed, receipt) = Flushed::pair();

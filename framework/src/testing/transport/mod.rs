@@ -53,7 +53,8 @@ pub trait TransportHarness: 'static {
     /// What the endpoints of a case share; `()` when that is the real network.
     type Network: Send + 'static;
 
-    /// How long one case may take before it counts as hanging.
+    /// How long one case may take before it counts as hanging, and four times as long as one step of
+    /// it may.
     const LIMIT: Duration = Duration::from_mins(2);
     /// How long a dial to somebody who is not there may take.
     const DIAL_LIMIT: Duration = Duration::from_secs(10);

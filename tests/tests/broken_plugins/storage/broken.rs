@@ -286,7 +286,9 @@ impl<B: Break> StorageHarness for Broken<B> {
             let (jobs, queue) = mpsc::sync_channel::<Job>(len);
             let inner = inner.clone();
             let work = move || {
-                queue.iter().for_each(|(group, write, flushed)| B::write(&inner, group, write, flushed));
+                for (group, write, flushed) in queue {
+                    B::write(&inner, group, write, flushed);
+                }
             };
             Worker { jobs, thread: std::thread::spawn(work) }
         });
