@@ -59,7 +59,7 @@ fn assert_they_agree<'a>(
     let cases: Vec<&str> = cases.collect();
     assert!(cases.len() >= at_least, "the kit has only {} cases", cases.len());
     let named = named(source);
-    assert_eq!(named.bullets.len(), bullets, "bullets: {:#?}", named.bullets);
+    assert!(named.bullets.len() >= bullets, "bullets: {:#?}", named.bullets);
     for (bullet, words) in &named.bullets {
         assert!(words.iter().any(|word| cases.contains(word)), "no case is named by the bullet {bullet:?}");
         // Other words in backquotes are methods; a case that is gone looks like a case.

@@ -52,7 +52,12 @@ impl Expected {
     }
 
     async fn settle(&mut self) {
-        for (lazy, receipt) in self.receipts.drain(..) {
+        self.wait_for(self.receipts.len()).await;
+    }
+
+    /// Waits for the first `count` of the receipts, however they are used.
+    pub(super) async fn wait_for(&mut self, count: usize) {
+        for (lazy, receipt) in self.receipts.drain(..count) {
             let number = self.used.len() + 1;
             doing(format!("wait for a receipt of {}, number {number} since the last wait", self.id));
             self.used.push((lazy, receipt.await));

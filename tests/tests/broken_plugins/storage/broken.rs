@@ -45,6 +45,8 @@ pub(crate) trait Break: Send + Sync + 'static {
     const READER_IS_CUT_OFF: bool = false;
     /// How long a case may take. Some breaks can only show by hanging.
     const LIMIT: Duration = Duration::from_mins(1);
+    /// How many sequences a random case plays.
+    const SEQUENCES: u32 = 32;
 
     fn group(group: GroupId) -> GroupId {
         group
@@ -107,6 +109,28 @@ pub(crate) struct Place {
     covers: Arc<Mutex<BTreeMap<GroupId, LogId>>>,
     identity: Arc<Mutex<Option<Identity>>>,
     pending: Arc<Mutex<Option<Pending>>>,
+    power: Arc<Mutex<Power>>,
+}
+
+#[derive(Default)]
+struct Power {
+    /// How many flushes of what is held back it lasts for.
+    fuse: Option<u64>,
+    /// The disk after it has failed.
+    after: Option<MemoryStorage>,
+}
+
+impl Place {
+    /// Flushes the oldest write that is held back, while there is power. Whether there was one.
+    fn flush_one(&self, disk: &MemoryStorage) -> bool {
+        let mut power = lock(&self.power);
+        if power.fuse == Some(0) && power.after.is_none() && disk.held().get() > 0 {
+            power.after = Some(disk.crash());
+        }
+        let flushed = disk.flush_held(1) > 0;
+        power.fuse = power.fuse.map(|left| left.saturating_sub(u64::from(flushed)));
+        flushed
+    }
 }
 
 type Job = (GroupId, Write, Flushed);
@@ -253,8 +277,8 @@ impl SnapshotReader for CutOff {
 }
 
 thread_local! {
-    /// The disk of the case that runs on this thread.
-    static DISK: RefCell<Option<MemoryStorage>> = const { RefCell::new(None) };
+    /// The disk of the case that runs on this thread, and where it is.
+    static DISK: RefCell<Option<(MemoryStorage, Place)>> = const { RefCell::new(None) };
 }
 
 impl<B: Break> StorageHarness for Broken<B> {
@@ -262,10 +286,17 @@ impl<B: Break> StorageHarness for Broken<B> {
     type Place = Place;
 
     const LIMIT: Duration = B::LIMIT;
+    const SEQUENCES: u32 = B::SEQUENCES;
 
     fn place() -> Place {
         let disk = Arc::new(Mutex::new(MemoryStorage::new()));
-        Place { disk, covers: Arc::default(), identity: Arc::default(), pending: Arc::default() }
+        Place {
+            disk,
+            covers: Arc::default(),
+            identity: Arc::default(),
+            pending: Arc::default(),
+            power: Arc::default(),
+        }
     }
 
     async fn open(place: &Place) -> Result<Self, StorageError> {
@@ -273,7 +304,7 @@ impl<B: Break> StorageHarness for Broken<B> {
         if B::HOLDS {
             disk.hold_flushes();
         }
-        DISK.set(Some(disk.clone()));
+        DISK.set(Some((disk.clone(), place.clone())));
         let inner = Arc::new(Inner {
             disk,
             late: Mutex::default(),
@@ -304,7 +335,7 @@ impl<B: Break> StorageHarness for Broken<B> {
             if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
                 return output;
             }
-            if DISK.with_borrow(|disk| disk.as_ref().is_none_or(|disk| disk.flush_held(1) == 0)) {
+            if !DISK.with_borrow(|disk| disk.as_ref().is_some_and(|(disk, place)| place.flush_one(disk))) {
                 std::thread::yield_now();
             }
         }
@@ -314,7 +345,8 @@ impl<B: Break> StorageHarness for Broken<B> {
 impl<B: Break> CrashHarness for Broken<B> {
     async fn crash(place: &mut Place, storage: Option<Self>) {
         let storage = storage.expect("a store in memory always opens");
-        let after = B::crash(&storage.inner);
+        let Power { after, .. } = std::mem::take(&mut *lock(&place.power));
+        let after = after.unwrap_or_else(|| B::crash(&storage.inner));
         if let (Some((group, covers, chunks)), true) = (lock(&place.pending).take(), B::SNAPSHOT_TEARS) {
             block_on(async {
                 let mut torn = after.snapshot_writer(group).await?;
@@ -326,6 +358,12 @@ impl<B: Break> CrashHarness for Broken<B> {
             .expect("memory takes everything");
         }
         *lock(&place.disk) = after;
+    }
+
+    /// Without writes that are held back there is nothing in flight.
+    fn cut_power_after(place: &Place, points: u64) -> bool {
+        lock(&place.power).fuse = Some(points);
+        B::HOLDS
     }
 }
 
