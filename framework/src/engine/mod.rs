@@ -10,20 +10,22 @@
 //! - one leader per term, so that a log id is term and index;
 //! - ReadIndex and not the lease: a restarted voter forgets the lease it granted.
 
+mod applier;
 mod cache;
 mod group;
 mod log;
 mod machine;
 mod network;
 mod receive;
+mod restore;
 pub(crate) mod runtime;
 mod send_snapshot;
 mod snapshot;
 mod types;
 mod wire;
 
+pub(crate) use self::applier::QueryError;
 pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, View, write_birth};
-pub(crate) use self::machine::QueryError;
 
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod suite;

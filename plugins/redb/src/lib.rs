@@ -33,6 +33,7 @@ mod database;
 mod error;
 #[doc(hidden)]
 pub mod hooks;
+mod machine;
 mod meta;
 mod node_file;
 mod read;
@@ -43,4 +44,10 @@ mod writer;
 
 pub use self::builder::Builder;
 pub use self::database::Durability;
+pub use self::machine::{
+    DeclaredTable, MachineBuilder, ReadTables, RedbMachine, TableError, TableMachine, TableService, View,
+    WriteTables,
+};
 pub use self::storage::RedbStorage;
+/// The redb that tables are declared with.
+pub use redb;

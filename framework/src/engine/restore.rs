@@ -1,0 +1,136 @@
+//! Restoring a stored snapshot: streamed into the machine, in bounded memory.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::thread::ThreadId;
+
+use bytes::{Buf, Bytes};
+use futures::channel::mpsc;
+use futures::executor::block_on;
+use futures::{SinkExt, StreamExt};
+
+use super::applier::Applier;
+use super::runtime::Runtime;
+use super::snapshot::{Stored, corrupt};
+use crate::error::StorageError;
+use crate::format::snapshot::Decoder;
+
+/// How many pieces wait for the machine while the storage is read on.
+const PIECES_AHEAD: usize = 8;
+
+/// What the machine reads from: pieces, and an empty one after the last.
+enum Input {
+    /// Pieces as the storage gives them; waits for the next.
+    Streamed(mpsc::Receiver<io::Result<Bytes>>),
+    /// All pieces, gathered before.
+    Gathered(std::vec::IntoIter<Bytes>),
+}
+
+struct PieceReader {
+    input: Input,
+    piece: Bytes,
+    ended: bool,
+}
+
+impl PieceReader {
+    fn new(input: Input) -> Self {
+        Self { input, piece: Bytes::new(), ended: false }
+    }
+}
+
+impl Read for PieceReader {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "it streams only where blocking work has a thread of its own"
+    )]
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.piece.is_empty() && !self.ended && !out.is_empty() {
+            let next = match &mut self.input {
+                Input::Streamed(pieces) => block_on(pieces.next()),
+                Input::Gathered(pieces) => pieces.next().map(Ok),
+            };
+            // Whoever feeds it is gone: the rest will not come.
+            self.piece = next.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
+            self.ended = self.piece.is_empty();
+        }
+        let len = self.piece.len().min(out.len());
+        self.piece.copy_to_slice(&mut out[..len]);
+        Ok(len)
+    }
+}
+
+/// Decodes the machine's bytes out of a stored snapshot.
+struct Pieces {
+    stored: Stored,
+    decoder: Decoder,
+}
+
+impl Pieces {
+    fn new(stored: Stored) -> Self {
+        Self { stored, decoder: Decoder::default() }
+    }
+
+    /// The next pieces, maybe none of them yet; `None` after the end, which was checked.
+    async fn next(&mut self) -> Result<Option<Vec<Bytes>>, StorageError> {
+        let group = self.stored.header.group;
+        if let Some(chunk) = self.stored.next().await? {
+            return self.decoder.push(&chunk).map(Some).map_err(|error| corrupt(group, error));
+        }
+        let decoder = std::mem::take(&mut self.decoder);
+        decoder.finish().map(|_| None).map_err(|error| corrupt(group, error))
+    }
+
+    async fn gather(mut self) -> Result<Input, StorageError> {
+        let mut all = Vec::new();
+        while let Some(pieces) = self.next().await? {
+            all.extend(pieces);
+        }
+        all.push(Bytes::new());
+        Ok(Input::Gathered(all.into_iter()))
+    }
+
+    /// Feeds the machine until the end, or until it reads no more.
+    async fn feed(mut self, mut tx: mpsc::Sender<io::Result<Bytes>>) {
+        loop {
+            let (pieces, last) = match self.next().await {
+                Ok(Some(pieces)) => (pieces.into_iter().map(Ok).collect(), false),
+                Ok(None) => (vec![Ok(Bytes::new())], true),
+                Err(error) => (vec![Err(io::Error::other(error))], true),
+            };
+            for piece in pieces {
+                if tx.send(piece).await.is_err() {
+                    return;
+                }
+            }
+            if last {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether blocking work has a thread of its own. A simulated runtime runs it on the thread of
+/// everything else, and waiting there would be for ever.
+async fn blocking_has_its_own_thread<RT: Runtime>() -> io::Result<bool> {
+    let caller: ThreadId = std::thread::current().id();
+    let found = RT::spawn_blocking(move || std::thread::current().id() != caller).await?;
+    Ok(found)
+}
+
+/// Restores the machine from `stored`, which was checked before and is checked again on the way.
+pub(super) async fn restore<RT: Runtime>(stored: Stored, applier: Arc<Applier>) -> io::Result<()> {
+    let header = stored.header.clone();
+    let pieces = Pieces::new(stored);
+    let restoring = applier.clone();
+    let restored = if blocking_has_its_own_thread::<RT>().await? {
+        let (tx, rx) = mpsc::channel(PIECES_AHEAD);
+        let restore = RT::spawn_blocking(move || {
+            restoring.restore(&header, &mut PieceReader::new(Input::Streamed(rx)))
+        });
+        futures::join!(restore, pieces.feed(tx)).0
+    } else {
+        let input = pieces.gather().await.map_err(|error| applier.fail(error))?;
+        RT::spawn_blocking(move || restoring.restore(&header, &mut PieceReader::new(input))).await
+    };
+    restored.map_err(|error| applier.fail(error))?
+}
