@@ -39,13 +39,18 @@ pub(crate) fn machine(cx: &Ctxt, input: Input) -> Option<Machine> {
         }
     }
     let krate = settings.krate();
+    let (bounds, name) = (settings.bounds(&krate, &generics), settings.name(&input.ident));
+    let (version, deadline) = (settings.version(), settings.deadline());
+    let names = settings.names(&input.ident);
+    let (snapshot, tables) = settings.state();
     Some(Machine {
-        bounds: settings.bounds(&krate, &generics),
-        name: settings.name(&input.ident),
-        version: settings.version(),
-        deadline: settings.deadline(),
-        names: settings.names(&input.ident),
-        snapshot: settings.snapshot(),
+        bounds,
+        name,
+        version,
+        deadline,
+        names,
+        snapshot,
+        tables,
         krate,
         ident: input.ident,
         vis: input.vis,

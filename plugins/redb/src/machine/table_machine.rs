@@ -18,7 +18,8 @@ use super::{DeclaredTable, ReadTables, RedbMachine, TableError, WriteTables};
 ///   An `Err` is of the disk, and stops the node.
 ///
 /// # Conformance
-/// `RedbMachine` passes `quorate::state_machine_conformance!` through its tests' adapter.
+/// `quorate::state_machine_conformance!` runs the kit for `quorate::testing::state_machine::Durably`
+/// of a [`RedbMachine`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a state machine in tables",
     label = "the machine",

@@ -10,6 +10,14 @@ use redb::{
 
 use super::TableError;
 
+/// Takes the bytes of a row's key and value.
+#[allow(unreachable_pub, reason = "in a hidden method of a public trait")]
+pub type TakeRow<'a> = dyn FnMut(&[u8], &[u8]) -> io::Result<()> + 'a;
+
+/// Fills the buffers of the next row's key and value; `false` when there is none.
+#[allow(unreachable_pub, reason = "in a hidden method of a public trait")]
+pub type NextRow<'a> = dyn FnMut(&mut Vec<u8>, &mut Vec<u8>) -> io::Result<bool> + 'a;
+
 /// A table that a machine declares: a [`TableDefinition`].
 ///
 /// A table of several values for a key is one whose key has both, with `()` as its value.
@@ -27,19 +35,11 @@ pub trait DeclaredTable: Send + Sync {
 
     /// Gives each row's bytes to `row`.
     #[doc(hidden)]
-    fn export(
-        &self,
-        txn: &ReadTransaction,
-        row: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>,
-    ) -> io::Result<()>;
+    fn export(&self, txn: &ReadTransaction, row: &mut TakeRow<'_>) -> io::Result<()>;
 
-    /// Adds rows until `next` gives no more; it fills the buffers of key and value.
+    /// Adds rows until `next` gives no more.
     #[doc(hidden)]
-    fn import(
-        &self,
-        txn: &WriteTransaction,
-        next: &mut dyn FnMut(&mut Vec<u8>, &mut Vec<u8>) -> io::Result<bool>,
-    ) -> io::Result<()>;
+    fn import(&self, txn: &WriteTransaction, next: &mut NextRow<'_>) -> io::Result<()>;
 }
 
 impl<K, V> DeclaredTable for TableDefinition<'static, K, V>
@@ -60,11 +60,7 @@ where
         Ok(())
     }
 
-    fn export(
-        &self,
-        txn: &ReadTransaction,
-        row: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn export(&self, txn: &ReadTransaction, row: &mut TakeRow<'_>) -> io::Result<()> {
         let table = txn.open_table(*self).map_err(TableError::from)?;
         for found in table.iter().map_err(TableError::from)? {
             let (key, value) = found.map_err(TableError::from)?;
@@ -74,11 +70,7 @@ where
         Ok(())
     }
 
-    fn import(
-        &self,
-        txn: &WriteTransaction,
-        next: &mut dyn FnMut(&mut Vec<u8>, &mut Vec<u8>) -> io::Result<bool>,
-    ) -> io::Result<()> {
+    fn import(&self, txn: &WriteTransaction, next: &mut NextRow<'_>) -> io::Result<()> {
         let mut table = txn.open_table(*self).map_err(TableError::from)?;
         let (mut key, mut value) = (Vec::new(), Vec::new());
         while next(&mut key, &mut value)? {
