@@ -64,7 +64,7 @@ impl<M: DurableStateMachine> StateMachine for Durably<M> {
         assert_eq!(responses.len(), 1, "a command has one response");
         let stored = Self::expect(M::applied(&Self::expect(self.machine.view())));
         assert_eq!(stored.as_deref(), Some(&record[..]), "the record comes back as it was given");
-        if ctx.position().index.get() % 5 == 0 {
+        if ctx.position().index.get().is_multiple_of(5) {
             Self::expect(self.machine.flush());
         }
         responses.remove(0)

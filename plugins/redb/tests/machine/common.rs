@@ -40,6 +40,7 @@ pub(crate) struct Totals {
     pub(crate) applied: Arc<AtomicU64>,
 }
 
+#[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "the state is in the tables")]
 impl Totals {
     fn add(
         &self,
