@@ -66,7 +66,7 @@ pub(super) struct Applier {
 #[derive(Clone, Default)]
 struct Progress {
     applied: Option<RaftLogId>,
-    membership: StoredMembership,
+    membership: Arc<StoredMembership>,
     /// The same as it is stored.
     raw: Arc<RawMembership>,
     time: LogTime,
@@ -163,7 +163,7 @@ impl Applier {
     /// The last entry applied, and the membership as of then.
     pub(super) fn state(&self) -> (Option<RaftLogId>, StoredMembership) {
         let progress = self.progress();
-        (progress.applied, progress.membership.clone())
+        (progress.applied, (*progress.membership).clone())
     }
 
     /// Runs `call` where it may block, if it may.
@@ -277,7 +277,8 @@ impl Applier {
             Payload::Blank | Payload::Tick => Ok(0),
             Payload::Membership(membership) => {
                 progress.raw = Arc::new(to_raw_membership(membership));
-                progress.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                let stored = StoredMembership::new(Some(entry.log_id), membership.clone());
+                progress.membership = Arc::new(stored);
                 Ok(0)
             }
             Payload::Commands(body) => {
@@ -391,9 +392,10 @@ impl Progress {
         let membership = from_raw_membership(&applied.membership).map_err(|()| MachineError::Damaged {
             detail: "its membership has a voter without a record".to_owned(),
         })?;
+        let stored = StoredMembership::new(applied.membership_log_id.map(from_log_id), membership);
         Ok(Self {
             applied: Some(from_log_id(applied.log_id)),
-            membership: StoredMembership::new(applied.membership_log_id.map(from_log_id), membership),
+            membership: Arc::new(stored),
             raw: applied.membership.clone(),
             time: applied.clock,
         })

@@ -146,7 +146,8 @@ impl<RT: Runtime> RaftStateMachine<TypeConfig<RT>> for Machine<RT> {
         // Nothing is applied meanwhile: the one worker that applies is the one that is here. Queries
         // go on.
         let captured = if self.applier.durable() {
-            Ok(Captured::Flush)
+            let (last_log_id, last_membership) = self.applier.state();
+            Ok(Captured::Flush(Box::new(SnapshotMeta { last_log_id, last_membership })))
         } else {
             self.applier.capture().map(|captured| Captured::Memory(captured.map(Box::new)))
         };
@@ -192,8 +193,8 @@ impl<RT> Clone for Machine<RT> {
 enum Captured {
     /// A view of a machine in memory, when anything was applied.
     Memory(Option<Box<(Header, SnapshotJob)>>),
-    /// A machine on a disk, which is flushed.
-    Flush,
+    /// A machine on a disk, which is flushed at least up to here.
+    Flush(Box<SnapshotMeta>),
 }
 
 /// Builds one snapshot, beside apply.
@@ -219,12 +220,9 @@ impl<RT: Runtime> RaftSnapshotBuilder<TypeConfig<RT>> for Builder<RT> {
                 let current = self.machine.current_snapshot().await?;
                 current.ok_or_else(|| io::Error::other("the snapshot just committed is not there"))
             }
-            Some(Captured::Flush) => {
-                // What the library purges by this must be flushed: so much was applied before it.
-                let (last_log_id, last_membership) = self.applier.state();
+            Some(Captured::Flush(meta)) => {
                 self.applier.run::<RT, _>(Applier::flush).await?;
-                let meta = SnapshotMeta { last_log_id, last_membership };
-                Ok(Snapshot { meta, snapshot: SnapshotData::Nothing })
+                Ok(Snapshot { meta: *meta, snapshot: SnapshotData::Nothing })
             }
         }
     }

@@ -134,3 +134,93 @@ pub(super) async fn restore<RT: Runtime>(stored: Stored, applier: Arc<Applier>) 
     };
     restored.map_err(|error| applier.fail(error))?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::membership::RawMembership;
+    use crate::format::snapshot::{Encoder, Header};
+    use crate::storage::{MemoryStorage, Storage};
+    use crate::types::{ClusterId, GroupId, LogId, LogTime};
+
+    const GROUP: GroupId = GroupId::MAIN;
+
+    /// A stored snapshot whose machine has many pieces, or one that ends before its end.
+    fn stored(whole: bool) -> (MemoryStorage, Vec<u8>) {
+        let header = Header {
+            cluster_id: ClusterId([1; 32]),
+            group: GROUP,
+            machine: "kv".into(),
+            version: 1,
+            last_applied: LogId::new(1, 5),
+            clock: LogTime::ZERO,
+            membership_log_id: None,
+            membership: RawMembership::default(),
+            sessions: Bytes::new(),
+        };
+        let storage = MemoryStorage::new();
+        let mut machine = Vec::new();
+        block_on(async {
+            let mut writer = storage.snapshot_writer(GROUP).await.expect("memory");
+            let (mut encoder, begin) = Encoder::begin(&header);
+            writer.write(begin).await.expect("memory");
+            for number in 0..200_u8 {
+                let piece = vec![number; 1 + usize::from(number) * 100];
+                writer.write(encoder.piece(&piece)).await.expect("memory");
+                machine.extend(piece);
+            }
+            if whole {
+                writer.write(encoder.end()).await.expect("memory");
+            }
+            writer.commit(header.last_applied).await.expect("memory");
+        });
+        (storage, machine)
+    }
+
+    fn opened(storage: &MemoryStorage) -> Stored {
+        block_on(Stored::current(storage, GROUP)).expect("readable").expect("committed")
+    }
+
+    fn streamed(stored: Stored) -> io::Result<Vec<u8>> {
+        let (tx, rx) = mpsc::channel(PIECES_AHEAD);
+        let reading = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            PieceReader::new(Input::Streamed(rx)).read_to_end(&mut bytes).map(|_| bytes)
+        });
+        block_on(Pieces::new(stored).feed(tx));
+        reading.join().expect("no panic")
+    }
+
+    #[test]
+    fn what_is_streamed_and_what_is_gathered_is_the_machine() {
+        let (storage, machine) = stored(true);
+        assert!(streamed(opened(&storage)).expect("whole") == machine);
+        let input = block_on(Pieces::new(opened(&storage)).gather()).expect("whole");
+        let mut bytes = Vec::new();
+        PieceReader::new(input).read_to_end(&mut bytes).expect("whole");
+        assert!(bytes == machine);
+        block_on(opened(&storage).verify()).expect("whole");
+    }
+
+    #[test]
+    fn what_is_cut_short_never_looks_like_an_end() {
+        let (storage, _) = stored(false);
+        streamed(opened(&storage)).expect_err("the end is missing");
+        assert!(block_on(Pieces::new(opened(&storage)).gather()).is_err());
+        block_on(opened(&storage).verify()).expect_err("the end is missing");
+        let (tx, rx) = mpsc::channel(1);
+        drop(tx);
+        let mut bytes = Vec::new();
+        let error =
+            PieceReader::new(Input::Streamed(rx)).read_to_end(&mut bytes).expect_err("nobody feeds it");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_machine_that_reads_no_more_stops_the_feeder() {
+        let (storage, _) = stored(true);
+        let (tx, rx) = mpsc::channel(1);
+        drop(rx);
+        block_on(Pieces::new(opened(&storage)).feed(tx));
+    }
+}

@@ -25,6 +25,8 @@
 //! A write is acknowledged when its transaction is flushed. A write that fails is final: the
 //! storage takes no more and its health is [`quorate::storage::Health::Failed`]. Only want of space is foreseen, as
 //! [`quorate::storage::Health::Low`], and survived once, from the reserve.
+//!
+//! Beside it there is a state machine in tables, [`RedbMachine`], in a file of its own.
 
 mod backend;
 mod builder;
