@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -14,6 +14,7 @@ use super::types::{
     Entry, Payload, RaftLogId, StoredMembership, from_log_id, from_raw_membership, to_log_id,
     to_raw_membership,
 };
+use super::workers::Workers;
 use crate::error::{MachineError, RestoreError};
 use crate::format::entry;
 use crate::format::membership::RawMembership;
@@ -41,6 +42,8 @@ pub(super) struct Applier {
     /// applies what it likes.
     consecutive: bool,
     machine: Arc<dyn ErasedMachine>,
+    /// Where a machine on a disk is called, unless the runtime has but one thread.
+    workers: OnceLock<Workers>,
     progress: Mutex<Progress>,
     /// One past the last index applied.
     applied_end: AtomicU64,
@@ -126,6 +129,7 @@ impl Applier {
             clock,
             consecutive,
             machine,
+            workers: OnceLock::new(),
             progress: Mutex::new(progress),
             applied_end: AtomicU64::new(end),
             // What is found at a start has survived.
@@ -175,7 +179,26 @@ impl Applier {
             return call(self);
         }
         let this = self.clone();
-        RT::spawn_blocking(move || call(&this)).await.map_err(|error| self.fail(error))?
+        self.block::<RT, _>(move || call(&this)).await.map_err(|error| self.fail(error))?
+    }
+
+    async fn block<RT: Runtime, T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        match self.workers.get() {
+            Some(workers) => workers.run(call).await,
+            None => RT::spawn_blocking(call).await,
+        }
+    }
+
+    /// Gets threads for a machine on a disk.
+    pub(super) async fn employ<RT: Runtime>(&self) -> io::Result<()> {
+        if let Some(workers) = Workers::start::<RT>().await? {
+            // Asked for once, at the start.
+            let _ = self.workers.set(workers);
+        }
+        Ok(())
     }
 
     /// Answers a query from the state as it is.
@@ -185,7 +208,7 @@ impl Applier {
             let machine = self.machine.clone();
             // A query that panics is the caller's, and changed nothing.
             let answer = move || std::panic::catch_unwind(AssertUnwindSafe(|| machine.query(&query)));
-            let joined = RT::spawn_blocking(answer).await.map_err(|_| QueryError::Stopped)?;
+            let joined = self.block::<RT, _>(answer).await.map_err(|_| QueryError::Stopped)?;
             joined.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
         } else {
             self.machine.query(&query)

@@ -175,6 +175,9 @@ impl<RT: Runtime> Group<RT> {
             let snapshot = storage.snapshot(group).await?.map(|snapshot| snapshot.covers);
             check_gap(applier.state().0.as_ref().map(to_log_id), log.purged(), snapshot)?;
             log.purge_after(applier.clone());
+            let employed = applier.employ::<RT>().await;
+            employed
+                .map_err(|source| MachineError::Failed { doing: "get threads", source: source.into() })?;
         }
         let machine = Machine { applier: applier.clone(), storage: storage.clone(), runtime: PhantomData };
         let network = Factory {

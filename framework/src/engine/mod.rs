@@ -23,6 +23,7 @@ mod send_snapshot;
 mod snapshot;
 mod types;
 mod wire;
+mod workers;
 
 pub(crate) use self::applier::QueryError;
 pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, View, write_birth};

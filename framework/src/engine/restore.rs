@@ -2,7 +2,6 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::thread::ThreadId;
 
 use bytes::{Buf, Bytes};
 use futures::channel::mpsc;
@@ -12,6 +11,7 @@ use futures::{SinkExt, StreamExt};
 use super::applier::Applier;
 use super::runtime::Runtime;
 use super::snapshot::{Stored, corrupt};
+use super::workers::blocking_has_its_own_thread;
 use crate::error::StorageError;
 use crate::format::snapshot::Decoder;
 
@@ -107,14 +107,6 @@ impl Pieces {
             }
         }
     }
-}
-
-/// Whether blocking work has a thread of its own. A simulated runtime runs it on the thread of
-/// everything else, and waiting there would be for ever.
-async fn blocking_has_its_own_thread<RT: Runtime>() -> io::Result<bool> {
-    let caller: ThreadId = std::thread::current().id();
-    let found = RT::spawn_blocking(move || std::thread::current().id() != caller).await?;
-    Ok(found)
 }
 
 /// Restores the machine from `stored`, which was checked before and is checked again on the way.
