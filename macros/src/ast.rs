@@ -62,6 +62,7 @@ pub(crate) enum Value {
     Bound(Punctuated<WherePredicate, Token![,]>),
     Names(Vec<(Ident, Ident)>),
     Snapshot(Vec<(Ident, SnapshotPart)>),
+    Tables(Path, Punctuated<ExprPath, Token![,]>),
 }
 
 /// `capture = Self::view`.

@@ -20,8 +20,11 @@ pub(crate) fn items(machine: &Machine) -> TokenStream {
     }
     let apply = machine::signature(machine, Kind::Command, false);
     let query = machine::signature(machine, Kind::Query, false);
-    let [snapshot, write, restore] = machine::snapshot_signatures(machine);
-    let methods = quote!(#apply #body #query #body #snapshot #body #write #body #restore #body);
+    let state = machine.tables.is_none().then(|| {
+        let [snapshot, write, restore] = machine::snapshot_signatures(machine);
+        quote!(#snapshot #body #write #body #restore #body)
+    });
+    let methods = quote!(#apply #body #query #body #state);
     tokens.extend(machine::around(machine, &methods));
     tokens.extend(client::client(machine));
     tokens

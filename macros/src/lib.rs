@@ -94,6 +94,7 @@ use crate::ctxt::Ctxt;
 ///          | deadline = path                           what the clock alone changes next; nothing
 ///          | snapshot(part, ..)                        see below
 ///          | bound(V: Trait, ..)                       see below
+///          | tables = crate(TABLE, ..)                 see below
 ///          | names(command = Name, response = Name, query = Name, answer = Name, client = Name)
 /// ```
 ///
@@ -228,6 +229,20 @@ use crate::ctxt::Ctxt;
 ///     }
 /// }
 /// ```
+///
+/// # Tables
+///
+/// With `tables = quorate_redb(ACCOUNTS, OWNERS)` the state is in those tables on the disk, for a state
+/// larger than memory. Every table of the machine is named. The type implements
+/// `quorate_redb::TableMachine` then; the node is given a `RedbMachine` of it. Each method takes `&self`,
+/// the tables, the context if there is a `ctx`, and the arguments; and returns its value in a
+/// `Result<_, TableError>`, of which an error stops the node. The list says the value alone.
+///
+/// | | Method |
+/// |---|---|
+/// | `command(1, put(key: u64) -> bool)` | `fn put(&self, tables: &WriteTables<'_>, key: u64) -> Result<bool, TableError>` |
+/// | `query(1, has(key: u64) -> bool)` | `fn has(&self, tables: &ReadTables<'_>, key: u64) -> Result<bool, TableError>` |
+/// | `deadline = Self::next` | `fn next(&self, tables: &ReadTables<'_>, now: LogTime) -> Result<Option<LogTime>, TableError>` |
 ///
 /// # Type parameters
 ///

@@ -19,8 +19,11 @@ pub(crate) struct Machine {
     pub(crate) krate: Path,
     pub(crate) name: String,
     pub(crate) version: u32,
-    /// `fn(&Self, LogTime) -> Option<LogTime>`; never by default.
+    /// `fn(&Self, LogTime) -> Option<LogTime>`, with the tables between for a machine in tables;
+    /// never by default.
     pub(crate) deadline: Option<ExprPath>,
+    /// Where the state is when it is not in the value itself.
+    pub(crate) tables: Option<Tables>,
     pub(crate) names: Names,
     pub(crate) commands: Vec<Item>,
     pub(crate) queries: Vec<Item>,
@@ -83,6 +86,13 @@ pub(crate) struct Argument {
     pub(crate) name: Ident,
     pub(crate) label: String,
     pub(crate) ty: Type,
+}
+
+/// The tables of a machine on a disk.
+pub(crate) struct Tables {
+    /// The crate whose tables they are, as the user sees it.
+    pub(crate) layer: Path,
+    pub(crate) tables: Vec<ExprPath>,
 }
 
 /// How the state is captured, written and restored. `None` is the default each time.

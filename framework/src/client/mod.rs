@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::error::{NotApplied, ReadError, WriteError};
 use crate::node::handle::{CallOptions, Handle};
-use crate::state_machine::{StateMachine, Wire};
+use crate::state_machine::{Replicated, Wire};
 use crate::types::Position;
 
 /// How recent the answer to a query must be.
@@ -53,7 +53,7 @@ pub struct Client<M> {
     machine: PhantomData<fn() -> M>,
 }
 
-impl<M: StateMachine> Client<M> {
+impl<M: Replicated> Client<M> {
     #[allow(dead_code, reason = "made by Node")]
     pub(crate) fn new(node: Arc<dyn Handle>) -> Self {
         Self {

@@ -11,9 +11,10 @@ use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError
 use openraft::raft::{AppendEntriesRequest, ClientWriteResult, StreamAppendResult};
 use openraft::{Raft, ReadPolicy, SnapshotPolicy};
 
+use super::applier::{Applier, ApplierOptions, QueryError, check_gap};
 use super::keep::{Keeper, Kept, KeptAnswers};
 use super::log::Log;
-use super::machine::{Applier, Machine, QueryError};
+use super::machine::Machine;
 use super::network::Factory;
 use super::receive::{ReceiveError, check_sender};
 use super::runtime::{Instant as _, Runtime, WatchReceiver as _};
@@ -23,7 +24,7 @@ use super::types::{
 };
 use super::view::View;
 use super::wire;
-use crate::error::{RestoreError, StartError, StorageError};
+use crate::error::{MachineError, RestoreError, StartError, StorageError};
 use crate::format::FormatError;
 use crate::format::entry::Body;
 use crate::format::membership::RawMembership;
@@ -45,7 +46,7 @@ pub(crate) struct GroupOptions {
     pub(crate) node_id: NodeId,
     pub(crate) config: Arc<Config>,
     pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) machine: Box<dyn ErasedMachine>,
+    pub(crate) machine: Arc<dyn ErasedMachine>,
     /// Monotonic time since the process started.
     pub(crate) monotonic: Box<dyn Fn() -> Duration + Send + Sync>,
 }
@@ -149,15 +150,27 @@ impl<RT: Runtime> Group<RT> {
         let config = &options.config;
         let clock = Arc::new(LogClock::new(options.monotonic));
         let (storage, group) = (options.storage, options.group);
-        let log = Log::open(storage.clone(), group, found, config.limits.cache_bytes, clock.clone()).await?;
-        let applier = Applier::new(
-            options.cluster_id,
+        let mut log =
+            Log::open(storage.clone(), group, found, config.limits.cache_bytes, clock.clone()).await?;
+        let applier = ApplierOptions {
+            cluster: options.cluster_id,
             group,
-            options.machine,
-            config.snapshot.log_bytes,
-            clock.clone(),
-            true,
-        );
+            machine: options.machine,
+            snapshot_bytes: config.snapshot.log_bytes,
+            clock: clock.clone(),
+            consecutive: true,
+        };
+        let opening = RT::spawn_blocking(move || Applier::new(applier)).await;
+        let applier =
+            opening.map_err(|source| MachineError::Failed { doing: "start", source: source.into() })??;
+        if applier.durable() {
+            let snapshot = storage.snapshot(group).await?.map(|snapshot| snapshot.covers);
+            check_gap(applier.state().0.as_ref().map(to_log_id), log.purged(), snapshot)?;
+            log.purge_after(applier.clone());
+            let employed = applier.employ::<RT>().await;
+            employed
+                .map_err(|source| MachineError::Failed { doing: "get threads", source: source.into() })?;
+        }
         let machine = Machine { applier: applier.clone(), storage: storage.clone(), runtime: PhantomData };
         let network = Factory {
             host: host.clone(),
@@ -199,6 +212,7 @@ impl<RT: Runtime> Group<RT> {
         host.tasks.spawn::<RT>(this.clone().watch_contact());
         host.tasks.spawn::<RT>(this.clone().snapshot_when_due());
         host.tasks.spawn::<RT>(this.clone().tick_when_due());
+        host.tasks.spawn::<RT>(this.clone().stop_when_failed());
         Ok(this)
     }
 
@@ -245,8 +259,8 @@ impl<RT: Runtime> Group<RT> {
     }
 
     /// Answers a query from the state as it is.
-    pub(crate) async fn query(&self, query: &[u8]) -> Result<Answer, QueryError> {
-        self.applier.query(query).await
+    pub(crate) async fn query(&self, query: Bytes) -> Result<Answer, QueryError> {
+        self.applier.query::<RT>(query).await
     }
 
     /// Whether a snapshot with this header could be restored here.
@@ -319,14 +333,19 @@ impl<RT: Runtime> Group<RT> {
         drop(self.call(move |raft| async move { raft.trigger().transfer_leader(to.0).await }).await);
     }
 
-    /// Stops the engine; `Err` when it had panicked.
+    /// Stops the engine, and closes the machine; `Err` when the engine had panicked.
     pub(crate) async fn stop(&self) -> Result<(), ()> {
         let why = self.call(|raft| async move {
             // Its own answer is the same for every end; what a call after the end is told is not.
             drop(raft.shutdown().await);
             raft.external_request(|_| ()).await
         });
-        if matches!(why.await, Err(Fatal::Panicked)) { Err(()) } else { Ok(()) }
+        let why = why.await;
+        if let Err(error) = self.applier.run::<RT, _>(Applier::close).await {
+            // What was not flushed is applied again after the next start.
+            tracing::warn!(%error, "the machine was not flushed when it was closed");
+        }
+        if matches!(why, Err(Fatal::Panicked)) { Err(()) } else { Ok(()) }
     }
 
     /// Answers a request of a peer that concerns the log.
@@ -383,6 +402,13 @@ impl<RT: Runtime> Group<RT> {
                 return Err(error.into());
             }
         })
+    }
+
+    /// A machine that failed elsewhere than in apply stops the node as well.
+    async fn stop_when_failed(self: Arc<Self>) {
+        if self.applier.failure.watch().until(Option::is_some).await.is_some() {
+            self.call(|raft| async move { drop(raft.shutdown().await) }).await;
+        }
     }
 
     async fn snapshot_when_due(self: Arc<Self>) {

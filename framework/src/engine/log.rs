@@ -13,6 +13,7 @@ use futures::Stream;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, RaftLogReader};
 
+use super::applier::Applier;
 use super::cache::Cache;
 use super::runtime::Runtime;
 use super::types::{
@@ -22,7 +23,7 @@ use crate::error::StorageError;
 use crate::format::marker::{VoteRecord, decode_committed, decode_purged, encode_committed, encode_purged};
 use crate::log_clock::LogClock;
 use crate::storage::{Flushed, GroupState, Storage, Write};
-use crate::types::{GroupId, LogIndex};
+use crate::types::{GroupId, LogId, LogIndex};
 
 /// How many bytes one read of the storage asks for.
 const READ_BYTES: usize = 1 << 20;
@@ -34,6 +35,8 @@ pub(super) struct Log {
     group: GroupId,
     clock: Arc<LogClock>,
     state: Arc<Mutex<State>>,
+    /// A machine on a disk, which has to be flushed before what it applied is purged.
+    machine: Option<Arc<Applier>>,
 }
 
 impl Debug for Log {
@@ -104,6 +107,7 @@ impl Log {
                 first: end.min(first),
                 cache: Cache::new(end, cache_bytes),
             })),
+            machine: None,
         };
         if !found.log.is_empty() {
             let last = log.read_stored(end - 1..end).await?.pop();
@@ -113,6 +117,16 @@ impl Log {
             log.lock().last = Some(last.log_id);
         }
         Ok(log)
+    }
+
+    /// The last entry that was purged.
+    pub(super) fn purged(&self) -> Option<LogId> {
+        self.lock().purged.as_ref().map(to_log_id)
+    }
+
+    /// Purges nothing that `machine` has not flushed.
+    pub(super) fn purge_after(&mut self, machine: Arc<Applier>) {
+        self.machine = Some(machine);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -321,6 +335,9 @@ impl<RT: Runtime> RaftLogStorage<TypeConfig<RT>> for Log {
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> Result<(), io::Error> {
+        if let Some(machine) = &self.machine {
+            machine.run::<RT, _>(move |machine| machine.covers(upto.index)).await?;
+        }
         {
             let mut state = self.lock();
             if state.purged.is_some_and(|purged| purged >= upto) {

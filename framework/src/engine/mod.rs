@@ -10,6 +10,7 @@
 //! - one leader per term, so that a log id is term and index;
 //! - ReadIndex and not the lease: a restarted voter forgets the lease it granted.
 
+mod applier;
 mod cache;
 mod group;
 mod keep;
@@ -17,15 +18,17 @@ mod log;
 mod machine;
 mod network;
 mod receive;
+mod restore;
 pub(crate) mod runtime;
 mod send_snapshot;
 mod snapshot;
 mod types;
 mod view;
 mod wire;
+mod workers;
 
+pub(crate) use self::applier::QueryError;
 pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, write_birth};
-pub(crate) use self::machine::QueryError;
 pub(crate) use self::view::View;
 
 #[cfg(test)]

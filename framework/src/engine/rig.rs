@@ -66,7 +66,7 @@ pub(super) async fn start(nodes: u64) -> Rig {
         node_id: NodeId(1),
         config: Arc::new(config),
         storage: Arc::new(storage.clone()),
-        machine: Box::new(Typed(Idle)),
+        machine: Arc::new(Typed::new(Idle)),
         monotonic: Box::new(|| Duration::ZERO),
     };
     let found = storage.open(GroupId::MAIN).await.expect("in memory");

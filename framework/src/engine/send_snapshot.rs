@@ -7,7 +7,7 @@ use futures::SinkExt;
 use openraft::Snapshot;
 
 use super::runtime::{Runtime, before, now};
-use super::snapshot::SnapshotData;
+use super::snapshot::{Sink, SnapshotData, write_view};
 use super::types::{CommittedLeaderId, Record, Vote};
 use super::wire;
 use crate::error::{StorageError, TransportError};
@@ -50,6 +50,7 @@ impl From<FormatError> for SendError {
 struct Sender<RT> {
     session: Session,
     group: GroupId,
+    chunk_bytes: usize,
     sent: u64,
     acknowledged: u64,
     runtime: std::marker::PhantomData<fn() -> RT>,
@@ -63,24 +64,46 @@ pub(super) async fn send_snapshot<RT: Runtime>(
     snapshot: Snapshot<CommittedLeaderId, u64, Record, SnapshotData>,
     chunk_bytes: usize,
 ) -> Result<Vote, SendError> {
-    let (Some(covers), SnapshotData::Stored(mut stored)) = (snapshot.meta.last_log_id, snapshot.snapshot)
-    else {
-        return Err(SendError::Nothing);
+    let Some(covers) = snapshot.meta.last_log_id else { return Err(SendError::Nothing) };
+    let mut sender = Sender::<RT> {
+        session,
+        group,
+        chunk_bytes,
+        sent: 0,
+        acknowledged: 0,
+        runtime: std::marker::PhantomData,
     };
-    let mut sender =
-        Sender::<RT> { session, group, sent: 0, acknowledged: 0, runtime: std::marker::PhantomData };
-    sender.send(wire::snapshot_begin(group, vote, &covers, stored.len)).await?;
-    while let Some(mut bytes) = stored.next().await? {
-        while !bytes.is_empty() {
-            let chunk = bytes.split_to(bytes.len().min(chunk_bytes));
-            sender.chunk(&chunk, chunk_bytes as u64 * WINDOW).await?;
+    match snapshot.snapshot {
+        SnapshotData::Stored(mut stored) => {
+            sender.send(wire::snapshot_begin(group, vote, &covers, stored.len)).await?;
+            while let Some(bytes) = stored.next().await? {
+                sender.put(bytes).await?;
+            }
         }
+        SnapshotData::View(header, job) => {
+            // How long it will be is not known before it is written out.
+            sender.send(wire::snapshot_begin(group, vote, &covers, 0)).await?;
+            write_view::<RT, _>(*header, job, &mut sender).await?;
+        }
+        SnapshotData::Nothing | SnapshotData::Received(_) => return Err(SendError::Nothing),
     }
     sender.send(frame::begin(Kind::SnapshotEnd, group, 0).freeze()).await?;
     loop {
         if let Some(vote) = sender.answer().await? {
             return Ok(vote);
         }
+    }
+}
+
+impl<RT: Runtime> Sink for Sender<RT> {
+    type Error = SendError;
+
+    async fn put(&mut self, mut bytes: Bytes) -> Result<(), SendError> {
+        while !bytes.is_empty() {
+            let chunk = bytes.split_to(bytes.len().min(self.chunk_bytes));
+            self.chunk(&chunk).await?;
+        }
+        Ok(())
     }
 }
 
@@ -95,7 +118,8 @@ impl<RT: Runtime> Sender<RT> {
         Ok(before::<RT, _>(deadline, sending).await.ok_or(SendError::Stalled)??)
     }
 
-    async fn chunk(&mut self, chunk: &[u8], window: u64) -> Result<(), SendError> {
+    async fn chunk(&mut self, chunk: &[u8]) -> Result<(), SendError> {
+        let window = self.chunk_bytes as u64 * WINDOW;
         let mut out = frame::begin(Kind::SnapshotChunk, self.group, chunk.len());
         out.put_slice(chunk);
         self.send(out.freeze()).await?;

@@ -1,10 +1,11 @@
-//! Building a snapshot beside apply, and reading one back.
+//! Writing a snapshot out beside apply, and what a stored one is.
 
-use std::io::{self, Read, Write};
+use std::future::Future;
+use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::ThreadId;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::channel::mpsc;
 
@@ -30,6 +31,8 @@ pub(super) enum SnapshotData {
     Stored(Box<Stored>),
     /// Received whole, checked, and not committed yet.
     Received(Box<dyn SnapshotWriter>),
+    /// A view of a machine on a disk, written out as it is sent.
+    View(Box<Header>, SnapshotJob),
 }
 
 /// A stored snapshot whose header has been read.
@@ -40,7 +43,7 @@ pub(super) struct Stored {
     snapshot: StoredSnapshot,
 }
 
-fn corrupt(group: GroupId, detail: impl ToString) -> StorageError {
+pub(super) fn corrupt(group: GroupId, detail: impl ToString) -> StorageError {
     StorageError::Corrupt { what: format!("the snapshot of {group}"), detail: detail.to_string() }
 }
 
@@ -80,35 +83,14 @@ impl Stored {
         }
     }
 
-    /// All bytes of the machine, checked.
-    pub(super) async fn machine_bytes(mut self) -> Result<Pieces, StorageError> {
+    /// Reads all of it and checks it.
+    pub(super) async fn verify(mut self) -> Result<(), StorageError> {
         let group = self.header.group;
         let mut decoder = Decoder::default();
-        let mut pieces = Vec::new();
         while let Some(chunk) = self.next().await? {
-            pieces.extend(decoder.push(&chunk).map_err(|error| corrupt(group, error))?);
+            drop(decoder.push(&chunk).map_err(|error| corrupt(group, error))?);
         }
-        decoder.finish().map_err(|error| corrupt(group, error))?;
-        pieces.reverse();
-        Ok(Pieces(pieces))
-    }
-}
-
-/// The machine's bytes, given back piece by piece as they are read.
-pub(super) struct Pieces(Vec<Bytes>);
-
-impl Read for Pieces {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while let Some(piece) = self.0.last_mut() {
-            if piece.is_empty() {
-                self.0.pop();
-                continue;
-            }
-            let len = piece.len().min(out.len());
-            piece.copy_to_slice(&mut out[..len]);
-            return Ok(len);
-        }
-        Ok(0)
+        decoder.finish().map(drop).map_err(|error| corrupt(group, error))
     }
 }
 
@@ -198,14 +180,30 @@ fn write_out(
     writer.send(end)
 }
 
-/// Writes a captured view into the storage and commits it.
-pub(super) async fn build<RT: Runtime>(
-    storage: &dyn Storage,
+/// Takes the bytes of a snapshot as they are written out.
+pub(super) trait Sink: Send {
+    /// Why it takes no more.
+    type Error: From<StorageError> + Send;
+
+    /// Takes the next bytes.
+    fn put(&mut self, chunk: Bytes) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// Lets the writer go when whoever takes its bytes is gone.
+struct Closing(Arc<Pipe>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.update(|waiting| waiting.1 = true);
+    }
+}
+
+/// Writes a captured view into `sink`, in bounded memory.
+pub(super) async fn write_view<RT: Runtime, S: Sink>(
     header: Header,
     job: SnapshotJob,
-) -> Result<(), StorageError> {
-    let (group, covers) = (header.group, header.last_applied);
-    let mut target = storage.snapshot_writer(group).await?;
+    sink: &mut S,
+) -> Result<(), S::Error> {
     let (tx, mut rx) = mpsc::unbounded::<Bytes>();
     let pipe = Arc::new(Pipe::default());
     let write = {
@@ -213,24 +211,42 @@ pub(super) async fn build<RT: Runtime>(
         let caller = std::thread::current().id();
         RT::spawn_blocking(move || write_out(&header, job, tx, pipe, caller))
     };
+    let closing = Closing(pipe);
     let drain = async {
-        let result = async {
-            while let Some(chunk) = rx.next().await {
-                pipe.update(|waiting| waiting.0 -= chunk.len());
-                target.write(chunk).await?;
-            }
-            Ok(())
+        let closing = closing;
+        while let Some(chunk) = rx.next().await {
+            closing.0.update(|waiting| waiting.0 -= chunk.len());
+            sink.put(chunk).await?;
         }
-        .await;
-        pipe.update(|waiting| waiting.1 = true);
-        result
+        Ok(())
     };
-    let (written, drained): (_, Result<(), StorageError>) = futures::join!(write, drain);
+    let (written, drained): (_, Result<(), S::Error>) = futures::join!(write, drain);
     drained?;
-    written
-        .and_then(|result| result)
-        .map_err(|source| StorageError::io("write out the machine", None, source))?;
-    target.commit(covers).await
+    let written = written.and_then(|result| result);
+    Ok(written.map_err(|source| StorageError::io("write out the machine", None, source))?)
+}
+
+/// A snapshot that goes into the storage.
+struct Target(Box<dyn SnapshotWriter>);
+
+impl Sink for Target {
+    type Error = StorageError;
+
+    async fn put(&mut self, chunk: Bytes) -> Result<(), StorageError> {
+        self.0.write(chunk).await
+    }
+}
+
+/// Writes a captured view into the storage and commits it.
+pub(super) async fn build<RT: Runtime>(
+    storage: &dyn Storage,
+    header: Header,
+    job: SnapshotJob,
+) -> Result<(), StorageError> {
+    let covers = header.last_applied;
+    let mut target = Target(storage.snapshot_writer(header.group).await?);
+    write_view::<RT, _>(header, job, &mut target).await?;
+    target.0.commit(covers).await
 }
 
 /// Copies a snapshot of another storage into this one.

@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use openraft::testing::log::{StoreBuilder, Suite};
 
+use super::applier::{Applier, ApplierOptions};
 use super::log::Log;
-use super::machine::{Applier, Machine};
+use super::machine::Machine;
 use super::runtime::{Runtime, TokioRuntime};
 use super::types::TypeConfig;
 use crate::error::StorageError;
@@ -138,7 +139,15 @@ where
         let log = Log::open(storage.clone(), group, &found, self.cache_bytes, clock.clone())
             .await
             .map_err(broken)?;
-        let applier = Applier::new(ClusterId([1; 32]), group, Box::new(Typed(Idle)), u64::MAX, clock, false);
+        let applier = Applier::new(ApplierOptions {
+            cluster: ClusterId([1; 32]),
+            group,
+            machine: Arc::new(Typed::new(Idle)),
+            snapshot_bytes: u64::MAX,
+            clock,
+            consecutive: false,
+        })
+        .expect("a machine in memory");
         Ok((guard, log, Machine { applier, storage, runtime: PhantomData }))
     }
 }

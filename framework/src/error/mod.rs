@@ -3,6 +3,7 @@
 //! Three families. *Refused*: nothing happened, retry freely. *Outcome unknown*: it may have
 //! happened or may yet happen. *Fatal*: the node has stopped and its status says why.
 
+mod machine;
 mod read;
 mod shutdown;
 mod start;
@@ -13,6 +14,7 @@ mod write;
 /// The error of a plugin's own library, carried along as a source.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
+pub use self::machine::MachineError;
 pub use self::read::ReadError;
 pub use self::shutdown::ShutdownError;
 pub use self::start::{BootstrapError, StartError};

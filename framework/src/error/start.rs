@@ -1,6 +1,6 @@
 //! Why a node does not start.
 
-use super::{StorageError, TransportError};
+use super::{MachineError, StorageError, TransportError};
 use crate::node::config::ConfigError;
 use crate::state_machine::RestoreError;
 use crate::types::{ClusterId, DiskId, NodeId, PeerId};
@@ -24,6 +24,9 @@ pub enum StartError {
     /// The stored snapshot cannot be restored.
     #[error("the stored snapshot cannot be restored")]
     Restore(#[from] RestoreError),
+    /// The file of a machine on a disk does not fit.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
     /// The consensus engine refused to start.
     #[error("the consensus engine did not start: {detail}")]
     Engine {

@@ -4,6 +4,7 @@
 //! an error and never a guess, and golden bytes hold each of them. Numbers are little endian. What
 //! is *in* a command is not here: see [`crate::state_machine::Wire`].
 
+pub(crate) mod applied;
 mod bytes;
 pub(crate) mod entry;
 pub(crate) mod frame;

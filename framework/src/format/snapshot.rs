@@ -47,19 +47,7 @@ impl Encoder {
     /// The bytes up to the first piece.
     pub(crate) fn begin(header: &Header) -> (Self, Bytes) {
         let mut fields = BytesMut::new();
-        fields.put_slice(&header.cluster_id.0);
-        fields.put_u64_le(header.group.0);
-        fields.put_text(&header.machine);
-        fields.put_u32_le(header.version);
-        fields.put_log_id(header.last_applied);
-        fields.put_u64_le(header.clock.as_micros());
-        fields.put_option(header.membership_log_id, Writer::put_log_id);
-        let membership = header.membership.encode();
-        fields.put_u32_le(membership.len() as u32);
-        fields.put_slice(&membership);
-        fields.put_u32_le(header.sessions.len() as u32);
-        fields.put_slice(&header.sessions);
-
+        put_header(&mut fields, header);
         let mut out = BytesMut::with_capacity(fields.len() + 13);
         out.put_slice(&MAGIC);
         out.put_u8(VERSION);
@@ -207,8 +195,28 @@ impl Decoder {
     }
 }
 
+/// The fields of a header, which the record of what a machine on a disk has applied shares.
+pub(super) fn put_header(fields: &mut BytesMut, header: &Header) {
+    fields.put_slice(&header.cluster_id.0);
+    fields.put_u64_le(header.group.0);
+    fields.put_text(&header.machine);
+    fields.put_u32_le(header.version);
+    fields.put_log_id(header.last_applied);
+    fields.put_u64_le(header.clock.as_micros());
+    fields.put_option(header.membership_log_id, Writer::put_log_id);
+    let membership = header.membership.encode();
+    fields.put_u32_le(membership.len() as u32);
+    fields.put_slice(&membership);
+    fields.put_u32_le(header.sessions.len() as u32);
+    fields.put_slice(&header.sessions);
+}
+
 fn read_header(bytes: Bytes) -> Result<Header, FormatError> {
-    let mut reader = Reader::new("the header of a snapshot", bytes);
+    read_fields(Reader::new("the header of a snapshot", bytes))
+}
+
+/// Reads what [`put_header`] put, to the end.
+pub(super) fn read_fields(mut reader: Reader) -> Result<Header, FormatError> {
     let cluster_id = ClusterId(reader.array("cluster id")?);
     let group = GroupId(reader.u64("group")?);
     let machine = reader.text("machine")?;

@@ -11,8 +11,7 @@ use super::start::{Parts, Started, start, start_on_tokio};
 use super::{Cluster, Node};
 use crate::engine::runtime::Runtime;
 use crate::error::StartError;
-use crate::state_machine::StateMachine;
-use crate::state_machine::erased::Typed;
+use crate::state_machine::Replicated;
 use crate::storage::Storage;
 use crate::transport::Transport;
 
@@ -135,7 +134,7 @@ impl<M, S, T, C> Builder<M, S, T, C> {
     /// [`StartError`] names what does not fit, with the way out. Everything opened is closed again.
     pub fn start(self) -> BoxFuture<'static, Result<Node<M>, StartError>>
     where
-        M: StateMachine,
+        M: Replicated,
         S: StorageSlot,
         T: TransportSlot,
         C: ClusterSlot,
@@ -148,7 +147,7 @@ impl<M, S, T, C> Builder<M, S, T, C> {
     #[doc(hidden)]
     pub fn start_on<RT: Runtime>(self) -> BoxFuture<'static, Result<Node<M>, StartError>>
     where
-        M: StateMachine,
+        M: Replicated,
         S: StorageSlot,
         T: TransportSlot,
         C: ClusterSlot,
@@ -159,13 +158,13 @@ impl<M, S, T, C> Builder<M, S, T, C> {
 
     fn into_parts(self) -> Parts
     where
-        M: StateMachine,
+        M: Replicated,
         S: StorageSlot,
         T: TransportSlot,
         C: ClusterSlot,
     {
         Parts {
-            machine: Box::new(Typed(self.machine)),
+            machine: self.machine.into_machine().0,
             storage: self.storage.into_storage(),
             transport: self.transport.into_transport(),
             cluster: self.cluster.into_cluster(),

@@ -33,7 +33,7 @@ use self::handle::Owned;
 use self::status::Status;
 use crate::client::Client;
 use crate::error::ShutdownError;
-use crate::state_machine::{Service, StateMachine};
+use crate::state_machine::{Replicated, Service};
 use crate::types::NodeId;
 use crate::watch::Watcher;
 
@@ -47,7 +47,7 @@ pub struct Node<M> {
     machine: PhantomData<fn() -> M>,
 }
 
-impl<M: StateMachine> Node<M> {
+impl<M: Replicated> Node<M> {
     /// Begins to describe a node. Storage, transport and cluster are given in any order; a missing
     /// one is a compile error at `start`.
     pub fn builder(machine: M) -> Builder<M> {

@@ -60,7 +60,7 @@ impl<RT: Runtime> Core<RT> {
                 }
             }
         }
-        let answer = running.group.query(&query).await.map_err(|error| match error {
+        let answer = running.group.query(query).await.map_err(|error| match error {
             QueryError::Decode(error) => ReadError::BadQuery(error),
             QueryError::Stopped => ReadError::Stopped,
         })?;

@@ -21,18 +21,18 @@ use super::service::PeerService;
 use super::status::{Phase, Status};
 use crate::engine::runtime::{Runtime, TokioRuntime, now, random};
 use crate::engine::{Group, GroupOptions, View, write_birth};
-use crate::error::{BootstrapError, StartError, StorageError};
+use crate::error::{BootstrapError, MachineError, StartError, StorageError};
 use crate::format::hello::GroupHello;
 use crate::host::{Host, HostParts, Roster, wait_for_birth};
 use crate::state_machine::erased::ErasedMachine;
 use crate::storage::{GroupState, Identity, Storage};
 use crate::transport::Transport;
-use crate::types::{BootId, DiskId, GroupId, Member, NodeId, PeerId};
+use crate::types::{BootId, DiskId, GroupId, LogId, Member, NodeId, PeerId};
 use crate::watch::Watched;
 
 /// What a node is made of, erased.
 pub(super) struct Parts {
-    pub(super) machine: Box<dyn ErasedMachine>,
+    pub(super) machine: Arc<dyn ErasedMachine>,
     pub(super) storage: Arc<dyn Storage>,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) cluster: Cluster,
@@ -80,6 +80,9 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
     let roster = Roster::unborn(list.clone().unwrap_or_default());
     if !born && roster.members.is_empty() {
         return Err(BootstrapError::NothingRecorded.into());
+    }
+    if !born && let Some(applied) = recovered::<RT>(&machine).await? {
+        return Err(MachineError::WithoutLog { applied }.into());
     }
     let host = Host::<RT>::new(HostParts {
         transport,
@@ -132,6 +135,18 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
         return Err(error);
     }
     Ok(Started { handle: Arc::new(Shared(core)), alive })
+}
+
+/// How far a machine on a disk has come.
+async fn recovered<RT: Runtime>(machine: &Arc<dyn ErasedMachine>) -> Result<Option<LogId>, MachineError> {
+    if !machine.durable() {
+        return Ok(None);
+    }
+    let machine = machine.clone();
+    let recovered = RT::spawn_blocking(move || machine.recovered()).await;
+    let recovered =
+        recovered.map_err(|source| MachineError::Failed { doing: "start", source: source.into() })?;
+    Ok(recovered?.map(|applied| applied.log_id))
 }
 
 /// Checks what a disk records against what this start says.
@@ -190,7 +205,7 @@ impl<RT: Runtime> Core<RT> {
     /// Waits until the cluster is born, in the background after the first round of questions.
     async fn be_born(
         self: Arc<Self>,
-        machine: Box<dyn ErasedMachine>,
+        machine: Arc<dyn ErasedMachine>,
         key: PeerId,
     ) -> Result<(), StartError> {
         let (verdict, first_round) = oneshot::channel();
@@ -212,7 +227,7 @@ impl<RT: Runtime> Core<RT> {
 
     async fn birth(
         self: &Arc<Self>,
-        machine: Box<dyn ErasedMachine>,
+        machine: Arc<dyn ErasedMachine>,
         key: &PeerId,
         mut after_first_round: impl FnMut() + Send,
     ) -> Result<(), StartError> {
@@ -238,7 +253,7 @@ impl<RT: Runtime> Core<RT> {
     /// Starts the group from what the disk holds, and serves.
     async fn take_part(
         self: &Arc<Self>,
-        machine: Box<dyn ErasedMachine>,
+        machine: Arc<dyn ErasedMachine>,
         found: &GroupState,
         key: &PeerId,
     ) -> Result<(), StartError> {

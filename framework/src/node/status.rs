@@ -73,7 +73,8 @@ pub struct Status {
     pub committed: Option<LogId>,
     /// The last entry applied to its machine. May go back at a restart.
     pub applied: Option<LogId>,
-    /// The last entry that its snapshot covers.
+    /// The last entry that its snapshot covers; of a machine on a disk, up to where it was flushed
+    /// when the log was last compacted.
     pub snapshot: Option<LogId>,
     /// The last entry removed from the head of its log.
     pub purged: Option<LogId>,

@@ -39,13 +39,18 @@ pub(crate) fn machine(cx: &Ctxt, input: Input) -> Option<Machine> {
         }
     }
     let krate = settings.krate();
+    let (bounds, name) = (settings.bounds(&krate, &generics), settings.name(&input.ident));
+    let (version, deadline) = (settings.version(), settings.deadline());
+    let names = settings.names(cx, &input.ident);
+    let (snapshot, tables) = settings.state();
     Some(Machine {
-        bounds: settings.bounds(&krate, &generics),
-        name: settings.name(&input.ident),
-        version: settings.version(),
-        deadline: settings.deadline(),
-        names: settings.names(cx, &input.ident),
-        snapshot: settings.snapshot(),
+        bounds,
+        name,
+        version,
+        deadline,
+        names,
+        snapshot,
+        tables,
         krate,
         ident: input.ident,
         vis: input.vis,
@@ -106,4 +111,35 @@ fn check_generics(cx: &Ctxt, mut generics: Generics) -> Option<Generics> {
         }
     }
     (cx.len() == before).then_some(generics)
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    fn mistakes(input: syn::DeriveInput) -> Vec<String> {
+        let cx = Ctxt::new();
+        let input = crate::parse::input(&cx, input);
+        drop(machine(&cx, input));
+        cx.finish().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_machine_in_tables_has_no_snapshot_of_its_own() {
+        let in_tables = parse_quote! {
+            #[raft(tables = quorate_redb(ACCOUNTS), command(1, open() -> u64))]
+            struct Bank;
+        };
+        assert!(mistakes(in_tables).is_empty());
+        let both = parse_quote! {
+            #[raft(tables = quorate_redb(ACCOUNTS), snapshot(capture = Self::view), command(1, open() -> u64))]
+            struct Bank;
+        };
+        assert_eq!(
+            mistakes(both),
+            ["the snapshot of a machine in tables is its tables: leave `snapshot` out"]
+        );
+    }
 }

@@ -12,7 +12,7 @@ use syn::{ExprPath, Generics, LitInt, LitStr, Path, Token, WherePredicate, parse
 use super::owned;
 use crate::ast::{Setting, SnapshotPart, Value};
 use crate::ctxt::Ctxt;
-use crate::model::{Form, Names, Snapshot};
+use crate::model::{Form, Names, Snapshot, Tables};
 
 /// What `names(..)` can name, and how it is called by default: the machine's name and this.
 const GENERATED: [(&str, &str); 5] = [
@@ -36,6 +36,7 @@ pub(super) struct Settings {
     bounds: Option<Bounds>,
     names: Vec<(Ident, Ident)>,
     snapshot: Snapshot,
+    tables: Option<Tables>,
 }
 
 impl Settings {
@@ -46,6 +47,14 @@ impl Settings {
             cx.error(&keyword, format!("`{keyword}` is set already: remove one of the two"));
             return;
         }
+        let other = match keyword.to_string().as_str() {
+            "tables" => "snapshot",
+            "snapshot" => "tables",
+            _ => "",
+        };
+        if self.seen.iter().any(|seen| seen == other) {
+            cx.error(&keyword, "the snapshot of a machine in tables is its tables: leave `snapshot` out");
+        }
         self.seen.push(keyword);
         match value {
             Value::Crate(path) => self.krate = Some(path),
@@ -55,6 +64,9 @@ impl Settings {
             Value::Bound(bounds) => self.bounds = check_bounds(cx, bounds),
             Value::Names(names) => self.names = check_names(cx, names),
             Value::Snapshot(parts) => self.snapshot = check_snapshot(cx, parts),
+            Value::Tables(layer, tables) => {
+                self.tables = Some(Tables { layer, tables: tables.into_iter().collect() });
+            }
         }
     }
 
@@ -116,8 +128,8 @@ impl Settings {
         Names { command, response, query, answer, client }
     }
 
-    pub(super) fn snapshot(self) -> Snapshot {
-        self.snapshot
+    pub(super) fn state(self) -> (Snapshot, Option<Tables>) {
+        (self.snapshot, self.tables)
     }
 }
 

@@ -6,12 +6,13 @@ use quote::{quote, quote_spanned};
 use super::allowed;
 use super::enums::docs_or;
 use super::generics::with_bounds;
-use crate::model::{Argument, Item, Kind, Machine};
+use crate::model::{Argument, Item, Kind, Machine, Tables};
 
 pub(crate) fn client(machine: &Machine) -> TokenStream {
-    let Machine { ident, vis, generics, krate, .. } = machine;
+    let Machine { ident, vis, generics, .. } = machine;
     let client = &machine.names.client;
     let (_, parameters, definition_where) = generics.split_for_impl();
+    let untyped = untyped(machine);
     let doc =
         format!("A client of `{ident}`: a method per command and query. Works on any node; cheap to clone.");
     let traits = traits(machine);
@@ -25,7 +26,7 @@ pub(crate) fn client(machine: &Machine) -> TokenStream {
         #[doc = #doc]
         #allowed
         #vis struct #client #generics #definition_where {
-            inner: #krate::client::Client<#ident #parameters>,
+            inner: #untyped,
         }
 
         #traits
@@ -39,12 +40,23 @@ pub(crate) fn client(machine: &Machine) -> TokenStream {
     }
 }
 
-fn traits(machine: &Machine) -> TokenStream {
+/// The client of commands and queries below: `Client<Bank>`.
+fn untyped(machine: &Machine) -> TokenStream {
     let Machine { ident, generics, krate, .. } = machine;
+    let (_, parameters, _) = generics.split_for_impl();
+    let state = machine.tables.as_ref().map_or_else(
+        || quote!(#ident #parameters),
+        |Tables { layer, .. }| quote!(#layer::RedbMachine<#ident #parameters>),
+    );
+    quote!(#krate::client::Client<#state>)
+}
+
+fn traits(machine: &Machine) -> TokenStream {
+    let generics = &machine.generics;
     let client = &machine.names.client;
     let label = client.to_string();
     let (impl_parameters, parameters, where_clause) = generics.split_for_impl();
-    let untyped = quote!(#krate::client::Client<#ident #parameters>);
+    let untyped = untyped(machine);
     let site = Span::mixed_site();
     quote_spanned! {site=>
         #[automatically_derived]
@@ -79,9 +91,8 @@ fn traits(machine: &Machine) -> TokenStream {
 
 /// The methods that every client has.
 fn settings(machine: &Machine) -> TokenStream {
-    let Machine { ident, vis, krate, .. } = machine;
-    let (_, parameters, _) = machine.generics.split_for_impl();
-    let names = &machine.names;
+    let Machine { vis, krate, names, .. } = machine;
+    let untyped = untyped(machine);
     let doc = format!(
         "The client below this one. Its `write` takes a `{}` and tells the position of the write.",
         names.command
@@ -90,7 +101,7 @@ fn settings(machine: &Machine) -> TokenStream {
     quote_spanned! {site=>
         #[doc = #doc]
         #[must_use]
-        #vis fn as_client(&self) -> &#krate::client::Client<#ident #parameters> {
+        #vis fn as_client(&self) -> &#untyped {
             &self.inner
         }
 

@@ -1,4 +1,4 @@
-//! The impls of `StateMachine` and `Service`: which method a command or a query calls, and the
+//! The impls of `StateMachine` (or of `TableMachine`) and `Service`: which method a command or a query calls, and the
 //! snapshot.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
@@ -8,11 +8,12 @@ use syn::{ExprPath, Path};
 
 use super::generics::with_bounds;
 use super::{allowed, enums};
-use crate::model::{Argument, Form, Item, Kind, Machine};
+use crate::model::{Argument, Form, Item, Kind, Machine, Tables};
 
 pub(super) fn implementation(machine: &Machine) -> TokenStream {
     let (apply, query) = (dispatch(machine, Kind::Command), dispatch(machine, Kind::Query));
-    let (snapshot, deadline) = (snapshot(machine), deadline(machine));
+    let snapshot = machine.tables.is_none().then(|| snapshot(machine));
+    let deadline = deadline(machine);
     around(machine, &quote!(#apply #query #snapshot #deadline))
 }
 
@@ -24,24 +25,36 @@ pub(crate) fn around(machine: &Machine, methods: &TokenStream) -> TokenStream {
     let (impl_parameters, _, where_clause) = bounded.split_for_impl();
     let [command, response, query, answer] = enums::all(machine).map(|generated| generated.path());
     let client = &names.client;
-    let snapshot = snapshot_type(machine);
     let allowed = allowed();
+    let types = quote! {
+        type Command = #command;
+        type Response = #response;
+        type Query = #query;
+        type Answer = #answer;
+    };
+    let (contract, service, state) = if let Some(Tables { layer, tables }) = &machine.tables {
+        let tables = quote! {
+            const TABLES: &'static [&'static dyn #layer::DeclaredTable] = &[#(&#tables),*];
+        };
+        (quote!(#layer::TableMachine), quote!(#layer::TableService), tables)
+    } else {
+        let snapshot = snapshot_type(machine);
+        let contract = quote!(#krate::state_machine::StateMachine);
+        (contract, quote!(#krate::state_machine::Service), quote!(type Snapshot = #snapshot;))
+    };
     quote! {
         #[automatically_derived]
         #allowed
-        impl #impl_parameters #krate::state_machine::StateMachine for #ident #parameters #where_clause {
+        impl #impl_parameters #contract for #ident #parameters #where_clause {
             const NAME: &'static ::core::primitive::str = #name;
             const VERSION: ::core::primitive::u32 = #version;
-            type Command = #command;
-            type Response = #response;
-            type Query = #query;
-            type Answer = #answer;
-            type Snapshot = #snapshot;
+            #types
+            #state
             #methods
         }
 
         #[automatically_derived]
-        impl #impl_parameters #krate::state_machine::Service for #ident #parameters #where_clause {
+        impl #impl_parameters #service for #ident #parameters #where_clause {
             type Client = #client #parameters;
         }
     }
@@ -53,6 +66,26 @@ pub(crate) fn signature(machine: &Machine, kind: Kind, context: bool) -> TokenSt
     let krate = &machine.krate;
     let [command, response, query, answer] = enums::all(machine).map(|generated| generated.path());
     let context = if context { quote_spanned!(site=> context) } else { quote_spanned!(site=> _) };
+    if let Some(Tables { layer, .. }) = &machine.tables {
+        return match kind {
+            Kind::Command => quote_spanned! {site=>
+                fn apply(
+                    &self,
+                    tables: &#layer::WriteTables<'_>,
+                    #context: &mut #krate::state_machine::ApplyContext,
+                    request: #command,
+                ) -> ::core::result::Result<#response, #layer::TableError>
+            },
+            Kind::Query => quote_spanned! {site=>
+                fn query(
+                    &self,
+                    tables: &#layer::ReadTables<'_>,
+                    #context: &#krate::state_machine::QueryContext,
+                    request: #query,
+                ) -> ::core::result::Result<#answer, #layer::TableError>
+            },
+        };
+    }
     match kind {
         Kind::Command => quote_spanned! {site=>
             fn apply(
@@ -80,8 +113,13 @@ fn dispatch(machine: &Machine, kind: Kind) -> TokenStream {
             quote!(#name: #binding)
         });
         let call = call(machine, item);
+        let reply = quote_spanned!(Span::mixed_site()=> #reply::#variant(#call));
+        let reply = match &machine.tables {
+            Some(_) => quote!(::core::result::Result::Ok(#reply)),
+            None => reply,
+        };
         quote_spanned! {Span::mixed_site()=>
-            #request::#variant { #(#fields),* } => #reply::#variant(#call),
+            #request::#variant { #(#fields),* } => #reply,
         }
     });
     quote_spanned! {Span::mixed_site()=>
@@ -105,14 +143,21 @@ fn call(machine: &Machine, item: &Item) -> TokenStream {
     let receiver = Ident::new("self", at_name);
     let context = item.context.as_ref().map(|context| Ident::new("context", at(context.span())));
     let fields = item.arguments.iter().enumerate().map(|(place, argument)| binding(place, argument));
-    let arguments = [receiver].into_iter().chain(context).chain(fields);
+    let tables = machine.tables.as_ref().map(|_| Ident::new("tables", at_name));
+    let arguments = [receiver].into_iter().chain(tables).chain(context).chain(fields);
     let mut parentheses = Group::new(Delimiter::Parenthesis, quote_spanned!(at_name=> #(#arguments),*));
     parentheses.set_span(at_name);
     let call = quote_spanned!(at_name=> Self::#method #parentheses);
 
     let (output, at_output) = (&item.output, at(item.output.span()));
     let krate = located(&machine.krate, at_output);
-    quote_spanned! {at_output=> #krate::__private::returned::<#output, _>(#call) }
+    let Some(Tables { layer, .. }) = &machine.tables else {
+        return quote_spanned! {at_output=> #krate::__private::returned::<#output, _>(#call) };
+    };
+    let layer = located(layer, at_output);
+    quote_spanned! {at_output=>
+        #krate::__private::returned::<::core::result::Result<#output, #layer::TableError>, _>(#call)?
+    }
 }
 
 /// The same path, located at `span`, where an error about it shows then.
@@ -133,6 +178,17 @@ fn deadline(machine: &Machine) -> Option<TokenStream> {
     let function = machine.deadline.as_ref()?;
     let (time, next) =
         (quote!(#krate::types::LogTime), quote!(::core::option::Option<#krate::types::LogTime>));
+    if let Some(Tables { layer, .. }) = &machine.tables {
+        let (read, next) =
+            (quote!(#layer::ReadTables<'_>), quote!(::core::result::Result<#next, #layer::TableError>));
+        return Some(quote_spanned! {Span::mixed_site()=>
+            fn deadline(&self, tables: &#read, now: #time) -> #next {
+                // The annotation shows a function of another type as a whole.
+                let function: fn(&Self, &#read, #time) -> #next = #function;
+                function(self, tables, now)
+            }
+        });
+    }
     Some(quote_spanned! {Span::mixed_site()=>
         fn deadline(&self, now: #time) -> #next {
             // The annotation shows a function of another type as a whole.

@@ -16,8 +16,8 @@ use crate::ctxt::Ctxt;
 use crate::model::Kind;
 
 /// Every word that begins an entry.
-const KEYWORDS: [&str; 9] =
-    ["command", "query", "crate", "name", "version", "deadline", "snapshot", "bound", "names"];
+const KEYWORDS: [&str; 10] =
+    ["command", "query", "crate", "name", "version", "deadline", "snapshot", "bound", "names", "tables"];
 
 /// Reads the type and its lists.
 pub(crate) fn input(cx: &Ctxt, input: DeriveInput) -> Input {

@@ -35,6 +35,11 @@ pub(super) fn parse(cx: &Ctxt, keyword: Ident, input: ParseStream) -> Result<Set
             "`snapshot(type = Type, capture = path, write = path, restore = path)`",
             |input| parse_snapshot(cx, &keyword, input),
         )?),
+        "tables" => {
+            let example = "`tables = quorate_redb(ACCOUNTS, OWNERS)`";
+            let (layer, tables) = assigned(&keyword, input, example, parse_tables)?;
+            Value::Tables(layer, tables)
+        }
         _ => return Err(unknown(&keyword)),
     };
     Ok(Setting { keyword, value })
@@ -119,6 +124,15 @@ fn parse_crate(input: ParseStream) -> Result<Path> {
         return input.parse::<LitStr>()?.parse_with(Path::parse_mod_style);
     }
     Path::parse_mod_style(input)
+}
+
+/// `quorate_redb(ACCOUNTS, OWNERS)`.
+fn parse_tables(input: ParseStream) -> Result<(Path, Punctuated<ExprPath, Token![,]>)> {
+    let layer = Path::parse_mod_style(input)?;
+    let content = parenthesized(input)?;
+    let tables = Punctuated::parse_terminated(&content);
+    drain(&content)?;
+    Ok((layer, tables?))
 }
 
 fn parse_snapshot(cx: &Ctxt, keyword: &Ident, input: ParseStream) -> Result<Vec<(Ident, SnapshotPart)>> {

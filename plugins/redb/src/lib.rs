@@ -25,6 +25,8 @@
 //! A write is acknowledged when its transaction is flushed. A write that fails is final: the
 //! storage takes no more and its health is [`quorate::storage::Health::Failed`]. Only want of space is foreseen, as
 //! [`quorate::storage::Health::Low`], and survived once, from the reserve.
+//!
+//! Beside it there is a state machine in tables, [`RedbMachine`], in a file of its own.
 
 mod backend;
 mod builder;
@@ -33,6 +35,7 @@ mod database;
 mod error;
 #[doc(hidden)]
 pub mod hooks;
+mod machine;
 mod meta;
 mod node_file;
 mod read;
@@ -43,4 +46,10 @@ mod writer;
 
 pub use self::builder::Builder;
 pub use self::database::Durability;
+pub use self::machine::{
+    DeclaredTable, MachineBuilder, ReadTables, RedbMachine, TableError, TableMachine, TableService, View,
+    WriteTables,
+};
 pub use self::storage::RedbStorage;
+/// The redb that tables are declared with.
+pub use redb;

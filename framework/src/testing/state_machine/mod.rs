@@ -29,6 +29,7 @@
 //! than a hundred on five.
 
 mod copies;
+mod durably;
 mod encoding;
 mod replica;
 mod snapshots;
@@ -36,6 +37,7 @@ mod snapshots;
 use std::time::Duration;
 
 pub use self::copies::*;
+pub use self::durably::Durably;
 pub use self::encoding::*;
 pub use self::snapshots::*;
 use super::Seeded;

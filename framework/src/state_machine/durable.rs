@@ -1,0 +1,99 @@
+//! The contract of a machine whose state is on a disk.
+
+use std::io::{Read, Write};
+
+use bytes::Bytes;
+
+use super::{ApplyContext, QueryContext, Replicated, RestoreError};
+use crate::error::BoxError;
+use crate::types::LogTime;
+
+/// A state machine whose state is on a disk, for a state larger than memory, or one that is not to be
+/// rebuilt at every start.
+///
+/// Applications use a layer over it, such as the tables of `quorate-redb`; this is the trait that
+/// such a layer implements, beside [`Replicated`], which says what its commands are.
+///
+/// With every batch comes a *record*: a few bytes in which the framework keeps how far the machine
+/// has come. They are stored in the transaction of the batch's effects, so that every command is
+/// applied once, whatever crashes. At a start the record says where to go on.
+///
+/// # Contract
+/// - What [`apply`](Self::apply) does depends on nothing but the state, the contexts and the
+///   commands, as with a [`StateMachine`](super::StateMachine).
+/// - Effects and record of a batch are stored together or not at all.
+/// - After a crash the state is that after some batch, at least the last one before the last
+///   [`flush`](Self::flush) that returned. Batches need not be flushed one by one.
+/// - A view stays as it was, whatever is applied, restored or flushed meanwhile.
+/// - After an error, or a panic, of `apply`, `flush`, `view`, `applied`, `query` or `deadline` the
+///   node stops and the machine is used no more.
+///
+/// # Called by
+/// the framework, from many threads. `apply` and `restore` are called one at a time; the rest beside
+/// them. Every method may block.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a state machine on a disk",
+    label = "the machine",
+    note = "implement `quorate::state_machine::DurableStateMachine`, or describe it to a layer such as `quorate_redb::TableMachine`"
+)]
+pub trait DurableStateMachine: Replicated + Send + Sync {
+    /// A frozen view of the state, such as a read transaction.
+    type View: Send + 'static;
+    /// Why the disk did not do as it was told. Never a business error: those are values in responses.
+    type Error: Into<BoxError>;
+
+    /// Applies committed commands in order, and stores `record` with their effects. There may be
+    /// none: then only the record is stored.
+    ///
+    /// Returns the responses, one for each command.
+    fn apply(
+        &self,
+        commands: &mut dyn Iterator<Item = (ApplyContext, Self::Command)>,
+        record: &[u8],
+    ) -> Result<Vec<Self::Response>, Self::Error>;
+
+    /// Makes everything applied so far survive a power cut.
+    ///
+    /// # Called by
+    /// the framework: before it purges the log, when much was applied since the last time, and
+    /// before the machine is closed.
+    fn flush(&self) -> Result<(), Self::Error>;
+
+    /// Opens a view of the state after the last batch, quickly.
+    fn view(&self) -> Result<Self::View, Self::Error>;
+
+    /// The record in a view; `None` when nothing was ever applied.
+    fn applied(view: &Self::View) -> Result<Option<Bytes>, Self::Error>;
+
+    /// Answers a query from a view.
+    fn query(
+        &self,
+        view: &Self::View,
+        ctx: &QueryContext,
+        query: Self::Query,
+    ) -> Result<Self::Answer, Self::Error>;
+
+    /// Writes out all of a view but its record, piece by piece, while the machine goes on.
+    fn write(view: Self::View, out: &mut dyn Write) -> std::io::Result<()>;
+
+    /// Replaces state and record, atomically and durably, before returning: after a crash at any
+    /// point the old ones are there or the new ones. Queries go on meanwhile.
+    ///
+    /// # Errors
+    /// When `input` fails or is not such a state. Then the old state is kept.
+    fn restore(&self, record: &[u8], input: &mut dyn Read) -> Result<(), RestoreError>;
+
+    /// As [`StateMachine::deadline`](super::StateMachine::deadline), of the state after the last
+    /// batch. The default is never.
+    fn deadline(&self, now: LogTime) -> Result<Option<LogTime>, Self::Error> {
+        let _ = now;
+        Ok(None)
+    }
+
+    /// Closes its files, so that they can be opened again. Views that are still open may end with an
+    /// error.
+    ///
+    /// # Called by
+    /// the node, last of all. The default does nothing: dropping the machine is all.
+    fn close(&self) {}
+}

@@ -1,0 +1,181 @@
+//! A machine on a disk, erased: what was applied is stored in the transaction of its effects.
+
+use std::fmt;
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{
+    Answer, Applied, Committed, ErasedMachine, MachineFailure, QueryFailure, SnapshotJob, encode_answer,
+    panic_message,
+};
+use crate::error::{BoxError, MachineError};
+use crate::format::applied;
+use crate::state_machine::{DecodeError, DurableStateMachine, QueryContext, Replicated, RestoreError, Wire};
+use crate::types::{LogTime, Position};
+
+/// Erases a durable machine.
+pub(crate) struct OnDisk<M>(M);
+
+impl<M> OnDisk<M> {
+    pub(crate) fn new(machine: M) -> Self {
+        Self(machine)
+    }
+}
+
+impl<M> fmt::Debug for OnDisk<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnDisk").finish_non_exhaustive()
+    }
+}
+
+/// Which command is being applied, for the message when it panics.
+struct Current {
+    label: &'static str,
+    position: Option<Position>,
+}
+
+fn failed<E: Into<BoxError>>(doing: &'static str) -> impl Fn(E) -> MachineFailure {
+    move |error| MachineFailure::Failed { doing, source: error.into() }
+}
+
+/// Calls the machine: a panic is a failure. What it left half done is in a transaction that was
+/// dropped, and the machine is used no more.
+fn guarded<T>(
+    doing: &'static str,
+    call: impl FnOnce() -> Result<T, MachineFailure>,
+) -> Result<T, MachineFailure> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+        Err(MachineFailure::PanickedAt { doing, message: panic_message(&*payload) })
+    })
+}
+
+impl<M: DurableStateMachine> OnDisk<M> {
+    fn context(view: &M::View) -> Result<QueryContext, MachineFailure> {
+        let record = M::applied(view).map_err(failed("read what it has applied"))?;
+        let Some(record) = record else { return Ok(QueryContext::default()) };
+        let (log_id, time) = applied::position(&record)
+            .map_err(|error| MachineFailure::Damaged { detail: error.to_string() })?;
+        Ok(QueryContext::new(Some(log_id), time))
+    }
+
+    fn read_applied(view: &M::View) -> Result<Option<Applied>, MachineError> {
+        let record =
+            M::applied(view).map_err(failed("read what it has applied")).map_err(MachineError::from)?;
+        let Some(record) = record else { return Ok(None) };
+        let header =
+            applied::decode(&record).map_err(|error| MachineError::Damaged { detail: error.to_string() })?;
+        let (name, version) = (<M as Replicated>::NAME, <M as Replicated>::VERSION);
+        if header.machine != name {
+            return Err(MachineError::OtherMachine { found: header.machine, expected: name.to_owned() });
+        }
+        if header.version > version {
+            return Err(MachineError::NewerVersion { found: header.version, supported: version });
+        }
+        Ok(Some(header.into()))
+    }
+
+    fn record(applied: &Applied) -> bytes::Bytes {
+        applied::encode(&applied.header(<M as Replicated>::NAME, <M as Replicated>::VERSION))
+    }
+}
+
+impl<M: DurableStateMachine> ErasedMachine for OnDisk<M> {
+    fn name(&self) -> &'static str {
+        <M as Replicated>::NAME
+    }
+
+    fn version(&self) -> u32 {
+        <M as Replicated>::VERSION
+    }
+
+    fn checker(&self) -> fn(&[u8]) -> Result<(), DecodeError> {
+        |command| <M as Replicated>::Command::decode(command).map(drop)
+    }
+
+    fn durable(&self) -> bool {
+        true
+    }
+
+    fn recovered(&self) -> Result<Option<Applied>, MachineError> {
+        let view = guarded("open a view", || self.0.view().map_err(failed("open a view")))
+            .map_err(MachineError::from)?;
+        Self::read_applied(&view)
+    }
+
+    fn apply_batch(
+        &self,
+        commands: Vec<Committed>,
+        applied: &Applied,
+    ) -> Result<Vec<Answer>, MachineFailure> {
+        let mut decoded = Vec::with_capacity(commands.len());
+        for Committed { ctx, command } in commands {
+            let position = ctx.position();
+            let command = <M as Replicated>::Command::decode(&command)
+                .map_err(|source| MachineFailure::Decode { position, source })?;
+            decoded.push((ctx, command));
+        }
+        let (expected, record) = (decoded.len(), Self::record(applied));
+        let mut current = Current { label: "commit", position: None };
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let mut commands = decoded.into_iter().inspect(|(ctx, command)| {
+                current = Current { label: command.label(), position: Some(ctx.position()) };
+            });
+            self.0.apply(&mut commands, &record)
+        }));
+        let responses = match outcome {
+            Ok(responses) => responses.map_err(failed("apply"))?,
+            Err(payload) => {
+                let (command, message) = (current.label, panic_message(&*payload));
+                return Err(match current.position {
+                    Some(position) => MachineFailure::Panicked { command, position, message },
+                    None => MachineFailure::PanickedAt { doing: "apply", message },
+                });
+            }
+        };
+        if responses.len() != expected {
+            let source = format!("{} responses to {expected} commands", responses.len()).into();
+            return Err(MachineFailure::Failed { doing: "answer every command", source });
+        }
+        Ok(responses.iter().map(encode_answer).collect())
+    }
+
+    fn flush(&self) -> Result<(), MachineFailure> {
+        guarded("flush", || self.0.flush().map_err(failed("flush")))
+    }
+
+    fn query(&self, query: &[u8]) -> Result<Answer, QueryFailure> {
+        let query = <M as Replicated>::Query::decode(query).map_err(QueryFailure::Decode)?;
+        let answer = (|| {
+            let view = self.0.view().map_err(failed("open a view"))?;
+            let ctx = Self::context(&view)?;
+            self.0.query(&view, &ctx, query).map_err(failed("answer a query"))
+        })();
+        answer.map(|answer| encode_answer(&answer)).map_err(QueryFailure::Machine)
+    }
+
+    fn snapshot(&self) -> Result<Option<(Applied, SnapshotJob)>, MachineFailure> {
+        guarded("open a view", || {
+            let view = self.0.view().map_err(failed("open a view"))?;
+            let applied = Self::read_applied(&view).map_err(failed("read what it has applied"))?;
+            let job: SnapshotJob = Box::new(move |out| M::write(view, out));
+            Ok(applied.map(|applied| (applied, job)))
+        })
+    }
+
+    fn restore(&self, applied: &Applied, input: &mut dyn Read) -> Result<(), RestoreError> {
+        let record = Self::record(applied);
+        catch_unwind(AssertUnwindSafe(|| self.0.restore(&record, input))).unwrap_or_else(|payload| {
+            let detail =
+                format!("the machine panicked while it restored a snapshot: {}", panic_message(&*payload));
+            Err(RestoreError::Decode { detail })
+        })
+    }
+
+    fn deadline(&self, now: LogTime) -> Result<Option<LogTime>, MachineFailure> {
+        guarded("tell its deadline", || self.0.deadline(now).map_err(failed("tell its deadline")))
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+}

@@ -1,0 +1,5 @@
+struct Plain;
+
+fn main() {
+    let _builder = quorate::Node::builder(Plain);
+}

@@ -1,0 +1,12 @@
+//! A machine in tables through its public face: on real files, and on a disk that fails on demand.
+
+#[allow(dead_code, reason = "shared with the tests of the storage, which use all of it")]
+#[path = "../storage/disk.rs"]
+mod disk;
+
+mod common;
+mod conformance;
+mod contract;
+mod identity;
+mod node;
+mod power;

@@ -1,0 +1,286 @@
+//! Nodes with a machine in tables, over redb and a network in memory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quorate::client::Consistency;
+use quorate::error::{MachineError, StartError};
+use quorate::node::config::{Config, ConfigBuilder};
+use quorate::node::status::{Role, Status};
+use quorate::transport::MemoryNetwork;
+use quorate::types::{Member, PeerId};
+use quorate::{Cluster, Node};
+use quorate_redb::{MachineBuilder, RedbStorage};
+use tempfile::TempDir;
+
+use crate::common::*;
+use crate::disk::{Crash, Disk};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What outlives the nodes of a cluster.
+struct Rig {
+    dir: TempDir,
+    network: MemoryNetwork,
+    members: Vec<Member>,
+    config: Config,
+    name: &'static str,
+}
+
+struct Running {
+    node: Node<Machine>,
+    /// How many commands were applied since this start.
+    applied: Arc<AtomicU64>,
+}
+
+async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    let output = tokio::time::timeout(LIMIT, future).await;
+    output.unwrap_or_else(|_| panic!("{what}: not within {LIMIT:?}"))
+}
+
+impl Rig {
+    fn new(name: &'static str, nodes: u64) -> Self {
+        let member = |node| {
+            let key = PeerId::new(format!("n{node}")).expect("a short name");
+            Member::new(node, key, format!("n{node}"))
+        };
+        // Compacts early, and keeps next to nothing of what is flushed.
+        let config =
+            ConfigBuilder::from(Config::testing()).snapshot_log_bytes(64 << 10).snapshot_keep_entries(10);
+        Self {
+            dir: tempfile::tempdir().expect("a directory"),
+            network: MemoryNetwork::new(),
+            members: (1..=nodes).map(member).collect(),
+            config: config.build().expect("a good configuration"),
+            name,
+        }
+    }
+
+    fn home(&self, node: u64) -> PathBuf {
+        self.dir.path().join(format!("n{node}"))
+    }
+
+    fn file(&self, node: u64) -> PathBuf {
+        self.home(node).join("totals.redb")
+    }
+
+    async fn start(&self, node: u64) -> Running {
+        self.try_start(node, Machine::builder(self.file(node))).await.expect("the node starts")
+    }
+
+    async fn try_start(&self, node: u64, machine: MachineBuilder) -> Result<Running, StartError> {
+        let totals = Totals::default();
+        let applied = totals.applied.clone();
+        let storage = RedbStorage::builder(self.home(node)).preallocate_bytes(1 << 20).ballast_bytes(1 << 20);
+        let node = Node::builder(machine.cache_bytes(1 << 20).open(totals)?)
+            .storage(storage.open()?)
+            .transport(self.network.endpoint(&format!("n{node}")))
+            .cluster(Cluster::bootstrap(self.members.clone()).named(self.name))
+            .config(self.config.clone())
+            .start()
+            .await?;
+        Ok(Running { node, applied })
+    }
+
+    async fn start_all(&self) -> Vec<Running> {
+        let starting = self.members.iter().map(|member| self.start(member.node_id.get()));
+        futures::future::join_all(starting).await
+    }
+}
+
+impl Running {
+    async fn until(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        let mut status = self.node.status();
+        within(what, status.until(wanted)).await.expect("the node lives")
+    }
+
+    async fn add(&self, name: &str, bytes: usize) -> u64 {
+        let client = self.node.client().with_timeout(LIMIT);
+        client.add(format!("{name} {}", "long".repeat(bytes / 4)), 1).await.expect("a majority")
+    }
+
+    async fn commands_here(&self) -> u64 {
+        let client = self.node.client().with_consistency(Consistency::Local);
+        client.commands().await.expect("it is served from here")
+    }
+
+    /// Lets go of a node that has failed, and waits until its files are closed.
+    async fn bury(self) {
+        // In what order it went down is no matter any more.
+        drop(within("the node is down", self.node.shutdown()).await);
+    }
+
+    /// Stops at once, without a word to anybody.
+    async fn stop_hard(self) {
+        let mut status = self.node.status();
+        drop(self.node);
+        within("the node is down", status.until(|status| status.stopped().is_some())).await;
+    }
+}
+
+/// Every node has applied every write that was acknowledged.
+async fn settle(nodes: &[Running]) {
+    for running in nodes {
+        // A linearizable read is answered from here, once as much is applied here.
+        running.node.client().with_timeout(LIMIT).commands().await.expect("a majority");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_applies_nothing_again() {
+    let rig = Rig::new("restarts", 3);
+    let nodes = rig.start_all().await;
+    for number in 0..60 {
+        assert_eq!(nodes[number % 3].add("a", 16).await, number as u64 + 1);
+    }
+    settle(&nodes).await;
+    for running in nodes {
+        running.node.shutdown().await.expect("in good order");
+    }
+    let nodes = rig.start_all().await;
+    assert_eq!(nodes[0].add("a", 16).await, 61);
+    settle(&nodes).await;
+    for running in &nodes {
+        assert_eq!(running.applied.load(Ordering::Relaxed), 1, "of 61 the 60 before are in the file");
+        assert_eq!(running.commands_here().await, 61);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_far_behind_gets_the_tables_and_all_survive_a_hard_stop() {
+    let rig = Rig::new("snapshots", 3);
+    let mut nodes = rig.start_all().await;
+    nodes[0].add("first", 16).await;
+    settle(&nodes).await;
+    let leads = |running: &Running| running.node.status().get().role == Role::Leader;
+    let behind = nodes.iter().position(|running| !leads(running)).expect("two of three follow");
+    nodes.remove(behind).stop_hard().await;
+    for number in 0..64 {
+        nodes[number % 2].add("long", 4 << 10).await;
+    }
+    let purged =
+        nodes.iter().map(|running| running.until("it purges its log", |status| status.purged.is_some()));
+    let purged = futures::future::join_all(purged).await.into_iter().map(|status| status.purged).max();
+    let late = rig.start(behind as u64 + 1).await;
+    // Written while the tables are on their way.
+    for number in 0..20 {
+        nodes[number % 2].add("long", 4 << 10).await;
+    }
+    nodes.push(late);
+    settle(&nodes).await;
+    let status = nodes[2].until("it has a snapshot", |status| status.snapshot.is_some()).await;
+    assert!(status.snapshot >= purged.expect("two nodes"), "what was purged cannot have come as entries");
+    assert!(nodes[2].applied.load(Ordering::Relaxed) < 84, "most of it came as tables");
+    for running in &nodes {
+        assert_eq!(running.commands_here().await, 85);
+    }
+    futures::future::join_all(nodes.into_iter().map(Running::stop_hard)).await;
+    let nodes = rig.start_all().await;
+    assert_eq!(nodes[0].add("long", 4 << 10).await, 85);
+    settle(&nodes).await;
+    for running in &nodes {
+        assert_eq!(running.commands_here().await, 86);
+        running.node.shutdown().await.expect("in good order");
+    }
+    let files: Vec<_> = (1..=3).map(|node| open_at(&rig.home(node))).collect();
+    assert!(files.iter().all(|file| written(view(file)) == written(view(&files[0]))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cut_of_the_machines_disk_repeats_and_loses_nothing() {
+    let rig = Rig::new("power", 1);
+    let disk = Disk::default();
+    let machine = || Machine::builder("/n1/totals.redb").hooks(disk.hooks());
+    let mut acknowledged = 0;
+    for round in 0..8_u64 {
+        let running = rig.try_start(1, machine()).await.expect("it starts from what is left");
+        let client = running.node.client().with_timeout(LIMIT);
+        let found = client.commands().await.expect("a cluster of one");
+        // The command that found no power is in the log all the same.
+        let expected = if round == 0 { 0..=0 } else { acknowledged..=acknowledged + 1 };
+        assert!(expected.contains(&found), "round {round}: {found} commands, {acknowledged} acknowledged");
+        acknowledged = found;
+        for _ in 0..25 {
+            client.add("long".repeat(1 << 10), 1).await.expect("a cluster of one");
+            acknowledged += 1;
+        }
+        running.until("it purges its log", |status| status.purged.is_some()).await;
+        disk.cut_power_after(round * 3 % 17);
+        while client.add("long".repeat(1 << 10), 1).await.is_ok() {
+            acknowledged += 1;
+        }
+        let status = running.until("it stops", |status| status.stopped().is_some()).await;
+        // redb names the first failed operation to whoever asked for it, which may be itself.
+        let reason = status.stopped().unwrap_or_default();
+        assert!(reason.starts_with("the machine could not "), "{reason}");
+        running.bury().await;
+        disk.crash(if round % 2 == 0 { Crash::LoseAll } else { Crash::Tear(round) });
+    }
+    let machine = machine().open(Totals::default()).expect("it opens");
+    assert!(commands(&machine) > 0, "something was flushed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clock_goes_on_to_a_deadline() {
+    let rig = Rig::new("leases", 1);
+    let running = rig.start(1).await;
+    let client = running.node.client();
+    client.lease("ada".to_owned(), 300_000).await.expect("a cluster of one");
+    assert_eq!(client.leased().await.as_deref(), Ok(&["ada".to_owned()][..]));
+    let before = client.position().await.expect("served").expect("something was applied");
+    let ticked = running.until("a tick is appended", |status| {
+        status.applied.is_some_and(|applied| applied.index.get() > before)
+    });
+    ticked.await;
+    assert_eq!(client.leased().await.as_deref(), Ok(&[][..]), "the lease is over with no command after it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_a_command_stops_the_node_and_names_it() {
+    let rig = Rig::new("panics", 1);
+    let running = rig.start(1).await;
+    running.add("a", 16).await;
+    running.node.client().burst(true).await.expect_err("it panics");
+    let status = running.until("it stops", |status| status.stopped().is_some()).await;
+    let reason = status.stopped().unwrap_or_default().to_owned();
+    assert!(reason.contains("`burst`") && reason.contains("as it was told"), "{reason}");
+    running.bury().await;
+    let machine = open_at(&rig.home(1));
+    assert_eq!(commands(&machine), 1, "what was applied before it is there");
+}
+
+async fn refused(rig: &Rig, file: &Path) -> MachineError {
+    match rig.try_start(1, Machine::builder(file)).await.err() {
+        Some(StartError::Machine(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_does_not_belong_to_the_storage_is_refused() {
+    let (here, there) = (Rig::new("here", 1), Rig::new("there", 1));
+    for rig in [&here, &there] {
+        let running = rig.start(1).await;
+        for _ in 0..40 {
+            running.add("long", 4 << 10).await;
+        }
+        running.until("it purges its log", |status| status.purged.is_some()).await;
+        running.node.shutdown().await.expect("in good order");
+    }
+    let error = refused(&here, &there.file(1)).await;
+    assert!(matches!(error, MachineError::OtherCluster { .. }), "{error}");
+    std::fs::rename(here.file(1), here.dir.path().join("moved.redb")).expect("moved");
+    let error = refused(&here, &here.file(1)).await;
+    assert!(matches!(error, MachineError::Behind { applied: None, .. }), "{error}");
+    std::fs::rename(here.dir.path().join("moved.redb"), here.file(1)).expect("moved back");
+    let running = here.start(1).await;
+    assert_eq!(running.commands_here().await, 40);
+    running.node.shutdown().await.expect("in good order");
+    let moved = here.dir.path().join("moved.redb");
+    std::fs::rename(here.file(1), &moved).expect("moved");
+    std::fs::remove_dir_all(here.home(1)).expect("removed");
+    let error = refused(&here, &moved).await;
+    assert!(matches!(error, MachineError::WithoutLog { .. }), "{error}");
+}
