@@ -7,16 +7,16 @@
 
 mod batch;
 mod done;
+mod queue;
 mod space;
 mod sweep;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::channel::mpsc::{TryRecvError, UnboundedReceiver};
 use futures::future::{BoxFuture, Either, OptionFuture, select};
 use quorate::error::StorageError;
 use quorate::storage::{Flushed, Write};
@@ -24,6 +24,8 @@ use quorate::types::GroupId;
 
 use self::batch::{Batch, Outcome};
 pub(crate) use self::done::Done;
+use self::queue::Intake;
+pub(crate) use self::queue::{Jobs, Queue, queue};
 pub(crate) use self::space::Space;
 use self::sweep::Sweep;
 use crate::database::{Db, Durability};
@@ -48,6 +50,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// Uses the receipt.
+    fn acknowledge(&mut self) {
+        std::mem::replace(&mut self.flushed, Flushed::ignored()).durable();
+    }
+
     fn bytes(&self) -> usize {
         match &self.write {
             Write::Append { entries, .. } => entries.iter().map(Bytes::len).sum::<usize>() + WRITE_BYTES,
@@ -59,7 +66,7 @@ impl Job {
 /// What the writer is made of.
 pub(crate) struct Parts {
     /// The writes, in order.
-    pub(crate) queue: UnboundedReceiver<Job>,
+    pub(crate) queue: Jobs,
     /// The file.
     pub(crate) db: Arc<Db>,
     /// How commits are flushed.
@@ -83,6 +90,7 @@ pub(crate) struct Parts {
 /// The writer. Dropping it, even before it ran, closes the file.
 pub(crate) struct Writer {
     parts: Parts,
+    intake: Intake,
     extents: BTreeMap<GroupId, Extent>,
     committed: BTreeMap<GroupId, Bytes>,
     sweep: Sweep,
@@ -99,8 +107,7 @@ enum Step {
 }
 
 enum Waited {
-    Job(Job),
-    Closed,
+    Queue,
     Timer,
 }
 
@@ -108,8 +115,10 @@ impl Writer {
     /// A writer that has not begun.
     pub(crate) fn new(mut parts: Parts) -> Self {
         let sweep = Sweep::new(std::mem::take(&mut parts.purged));
+        let intake = Intake::new(parts.batch_bytes);
         Self {
             parts,
+            intake,
             extents: BTreeMap::new(),
             committed: BTreeMap::new(),
             sweep,
@@ -131,7 +140,7 @@ impl Writer {
         }
         if !self.broken && !self.committed.is_empty() {
             self.pause().await;
-            if let Err(error) = self.commit(&[], false) {
+            if let Err(error) = self.commit(&mut Vec::new(), false) {
                 tracing::warn!(%error, "the committed marker is not on the disk; it is older after a restart");
             }
         }
@@ -140,47 +149,34 @@ impl Writer {
 
     /// Takes what is queued, up to a batch; or says what else there is to do.
     async fn next(&mut self) -> Step {
-        let mut jobs = Vec::new();
-        let mut bytes = 0;
         loop {
-            while bytes < self.parts.batch_bytes {
-                match self.parts.queue.try_recv() {
-                    Ok(job) => {
-                        bytes += job.bytes();
-                        jobs.push(job);
-                    }
-                    Err(TryRecvError::Closed) if jobs.is_empty() => return Step::End,
-                    Err(_) => break,
-                }
-            }
+            let mut jobs = Vec::new();
+            let open = self.intake.take(&mut self.parts.queue, &mut jobs);
             if !jobs.is_empty() {
                 return Step::Write(jobs);
+            }
+            if !open {
+                return Step::End;
             }
             if self.sweep.pending() && !self.broken {
                 return Step::Idle;
             }
-            // What was queued with the first shares its transaction: around again.
-            match self.wait().await {
-                Waited::Job(job) => {
-                    bytes += job.bytes();
-                    jobs.push(job);
-                }
-                Waited::Closed => return Step::End,
-                Waited::Timer => return Step::Idle,
+            if let Waited::Timer = self.wait().await {
+                return Step::Idle;
             }
         }
     }
 
     /// Waits for a write, and while space is short for the time to look again.
     async fn wait(&mut self) -> Waited {
-        let next = self.parts.queue.next();
+        let queued = pin!(self.parts.queue.wait());
         if !self.parts.space.short() {
-            return next.await.map_or(Waited::Closed, Waited::Job);
+            queued.await;
+            return Waited::Queue;
         }
         let timer = self.timer.get_or_insert_with(|| (self.parts.sleep)(LOOK_AGAIN));
-        match select(next, timer).await {
-            Either::Left((job, _)) => return job.map_or(Waited::Closed, Waited::Job),
-            Either::Right(_) => {}
+        if let Either::Left(_) = select(queued, timer).await {
+            return Waited::Queue;
         }
         self.timer = None;
         Waited::Timer
@@ -190,29 +186,32 @@ impl Writer {
         self.parts.pause.as_ref().map(|pause| pause()).into()
     }
 
-    async fn write(&mut self, jobs: Vec<Job>) {
+    async fn write(&mut self, mut jobs: Vec<Job>) {
         if self.broken {
             for job in jobs {
                 job.flushed.failed(StorageError::Closed);
             }
             return;
         }
-        for job in &jobs {
-            if let Write::Committed(marker) = &job.write {
-                self.committed.insert(job.group, marker.clone());
-            }
-        }
         // Committed alone never makes a transaction: it rides with the next write, or the close.
-        if jobs.iter().any(|job| !matches!(job.write, Write::Committed(_))) {
+        if jobs.iter().all(|job| matches!(job.write, Write::Committed(_))) {
+            for job in &jobs {
+                if let Write::Committed(marker) = &job.write {
+                    self.committed.insert(job.group, marker.clone());
+                }
+            }
+        } else {
             self.pause().await;
             let sweep = self.sweep.rides(self.parts.space.short());
-            if let Err(error) = self.commit(&jobs, sweep) {
+            if let Err(error) = self.commit(&mut jobs, sweep) {
                 return self.fail(jobs, &error);
             }
         }
-        for job in jobs {
-            job.flushed.durable();
+        for job in &mut jobs {
+            job.acknowledge();
         }
+        // Those who waited go on while this thread gives the memory back.
+        self.intake.recycle(jobs);
         if self.parts.space.due() {
             self.look();
         }
@@ -222,7 +221,7 @@ impl Writer {
     async fn tidy(&mut self) {
         if self.sweep.pending() {
             self.pause().await;
-            if let Err(error) = self.commit(&[], true) {
+            if let Err(error) = self.commit(&mut Vec::new(), true) {
                 return self.fail(Vec::new(), &error);
             }
         }
@@ -248,8 +247,9 @@ impl Writer {
         }
     }
 
-    /// One transaction. One that fails for want of space is done again from the reserve.
-    fn commit(&mut self, jobs: &[Job], sweep: bool) -> Result<(), StorageError> {
+    /// One transaction. What is queued when it begins joins `jobs`. One that fails for want of
+    /// space is done again from the reserve.
+    fn commit(&mut self, jobs: &mut Vec<Job>, sweep: bool) -> Result<(), StorageError> {
         let outcome = match self.attempt(jobs, sweep, false) {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -271,10 +271,18 @@ impl Writer {
         Ok(())
     }
 
-    fn attempt(&mut self, jobs: &[Job], sweep: bool, replay: bool) -> Result<Outcome, StorageError> {
+    fn attempt(&mut self, jobs: &mut Vec<Job>, sweep: bool, replay: bool) -> Result<Outcome, StorageError> {
         self.parts.db.forget_failures();
+        // Nobody uses the receipts of a commit that began without writes; and where time is simulated
+        // the commit began before the pause.
+        let joins = !jobs.is_empty() && self.parts.pause.is_none();
         let batch = Batch {
             jobs,
+            join: &mut |jobs| {
+                if joins {
+                    self.intake.take(&mut self.parts.queue, jobs);
+                }
+            },
             committed: &self.committed,
             extents: &self.extents,
             sweep: self.sweep.first().filter(|_| sweep),
@@ -291,7 +299,7 @@ impl Drop for Writer {
             self.parts.space.fail();
         }
         self.parts.queue.close();
-        while let Ok(job) = self.parts.queue.try_recv() {
+        for job in self.intake.rest(&mut self.parts.queue) {
             job.flushed.failed(StorageError::Closed);
         }
         self.parts.db.close();
