@@ -113,6 +113,8 @@ pub fn main(entrants: &[Entrant], scratch: &Path, name: &str) -> Result<(), Box<
     let (runtime, dir) = (runtime(), tempfile::tempdir_in(scratch)?);
     let create = |entrant: &Entrant| Ok((entrant.name, (entrant.create)(&runtime, dir.path())?));
     let sides = entrants.iter().map(create).collect::<Result<Vec<_>, Box<dyn Error>>>()?;
+    let load = || fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("load before: {}", load().trim());
     let figures = hold(&mut criterion, &runtime, &sides);
     criterion.final_summary();
     if figures.is_empty() {
@@ -123,6 +125,7 @@ pub fn main(entrants: &[Entrant], scratch: &Path, name: &str) -> Result<(), Box<
     let (table, picture) = (home.join(format!("{name}.md")), home.join(format!("{name}.svg")));
     fs::write(&table, figures.table(OURS))?;
     plot::write(&figures, "Durable appends of 200 B, by concurrent appenders", &picture)?;
+    println!("load after: {}", load().trim());
     println!("\n{}\n{}\n{}", figures.table(OURS), table.display(), picture.display());
     Ok(())
 }

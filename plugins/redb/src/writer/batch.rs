@@ -209,7 +209,8 @@ impl<'a> Open<'a> {
         if let Some(open) = self.rows.get_mut(&group) {
             if open.first < from {
                 let keep = open.entries.len().min((from - open.first) as usize);
-                open.payload -= open.entries.drain(keep..).map(|entry| entry.len()).sum::<usize>();
+                let cut = open.entries.drain(keep..).map(Bytes::len);
+                open.payload -= cut.sum::<usize>();
                 // Rows in the table lie before the open one.
                 return Ok(());
             }
