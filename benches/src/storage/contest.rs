@@ -77,13 +77,14 @@ fn hold(criterion: &mut Criterion, runtime: &Runtime, sides: &[(&'static str, Bo
 }
 
 /// Those that need no other crate than the plugin does.
-pub const ENTRANTS: [Entrant; 5] = [
+pub const ENTRANTS: [Entrant; 6] = [
     Entrant { name: DISK, create: |_, dir| Ok(Box::new(Disk::create(dir)?)) },
     Entrant {
         name: OURS,
         create: |runtime, dir| Ok(Box::new(Arc::new(runtime.block_on(Plugin::warm(dir))?))),
     },
-    Entrant { name: "log file", create: |_, dir| log(LogFile::create(dir)?, 0) },
+    Entrant { name: "log file", create: |_, dir| log(LogFile::in_segments(dir)?, 0) },
+    Entrant { name: "log file, a ring", create: |_, dir| log(LogFile::ring(dir)?, 0) },
     Entrant {
         name: "redb, row per entry",
         create: |_, dir| Rows::warm(dir).and_then(|(rows, next)| log(rows, next)),

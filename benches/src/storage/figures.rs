@@ -95,7 +95,8 @@ impl Figures {
     }
 }
 
-fn median(mut of: Vec<f64>) -> Option<f64> {
+/// The middle one, or what lies between the two in the middle.
+pub fn median(mut of: Vec<f64>) -> Option<f64> {
     of.sort_unstable_by(f64::total_cmp);
     let middle = of.len() / 2;
     let upper = *of.get(middle)?;

@@ -6,9 +6,11 @@
 
 pub mod contest;
 pub mod disk;
+#[allow(clippy::cast_precision_loss, reason = "counts of a bench, far below 2^52")]
 pub mod figures;
 pub mod group_commit;
 pub mod log_file;
+#[allow(clippy::cast_precision_loss, reason = "numbers of appenders")]
 pub mod plot;
 pub mod plugin;
 pub mod rows;
@@ -36,13 +38,16 @@ pub const KEEP_BYTES: u64 = 64 << 20;
 /// How many entries that is.
 pub const KEEP: u64 = KEEP_BYTES / ENTRY_BYTES as u64;
 
+/// What makes a side, in a directory that it may share with others.
+pub type Create = fn(&Runtime, &Path) -> Result<Box<dyn Side>, Box<dyn Error>>;
+
 /// One of the contest.
 #[derive(Clone, Copy)]
 pub struct Entrant {
     /// What the tables call it.
     pub name: &'static str,
-    /// Makes it, in a directory that it may share with others.
-    pub create: fn(&Runtime, &Path) -> Result<Box<dyn Side>, Box<dyn Error>>,
+    /// Makes it.
+    pub create: Create,
 }
 
 /// Something that keeps a log, or the disk alone.
@@ -71,7 +76,7 @@ pub trait Append: Send + Sync + 'static {
     fn append(&self, entry: Bytes) -> Self::Receipt;
 }
 
-impl<A: Append> Side for Arc<A> {
+impl<T: Append> Side for Arc<T> {
     fn run(&self, runtime: &Runtime, appenders: usize, rounds: u64) -> Run {
         runtime.block_on(closed_loop(self, appenders, rounds))
     }

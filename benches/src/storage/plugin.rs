@@ -15,7 +15,9 @@ use super::{Append, ENTRY_BYTES, KEEP};
 pub const GROUP: GroupId = GroupId(0);
 
 /// After so many entries the older ones are purged.
-const PURGE_EVERY: u64 = KEEP / 4;
+fn purge_every(keep: u64) -> u64 {
+    keep / 4
+}
 
 /// The storage, and what the framework would know of it.
 pub struct Plugin {
@@ -68,11 +70,6 @@ impl Plugin {
         Ok(())
     }
 
-    /// The storage.
-    pub fn storage(&self) -> &RedbStorage {
-        &self.storage
-    }
-
     fn ends(&self) -> MutexGuard<'_, Ends> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,11 +81,20 @@ impl Plugin {
         let first = LogIndex(ends.next);
         ends.next += entries.len() as u64;
         self.storage.write(GROUP, Write::Append { first, entries }, flushed);
-        if ends.next - ends.start >= self.keep.saturating_add(PURGE_EVERY) {
+        if ends.next - ends.start >= self.keep.saturating_add(purge_every(self.keep)) {
             ends.start = ends.next - self.keep;
             self.purge(ends.start - 1, Flushed::ignored());
         }
         receipt
+    }
+
+    /// Queues a purge of all but the last `keep` entries.
+    pub fn purge_all_but(&self, keep: u64) {
+        let mut ends = self.ends();
+        ends.start = ends.start.max(ends.next.saturating_sub(keep));
+        if ends.start > 0 {
+            self.purge(ends.start - 1, Flushed::ignored());
+        }
     }
 
     fn purge(&self, upto: u64, flushed: Flushed) {

@@ -8,7 +8,8 @@ use quorate::storage::Write;
 use quorate::types::{GroupId, LogIndex};
 use redb::{Database, ReadableTable, Table, WriteTransaction};
 
-use super::{Job, sweep};
+use super::Job;
+use super::sweep::{self, Share};
 use crate::database::{Durability, LOG, LogKey, META, MetaKey};
 use crate::error::at;
 use crate::meta::{self, Name, Purged};
@@ -26,8 +27,8 @@ pub(super) struct Batch<'a> {
     pub(super) committed: &'a BTreeMap<GroupId, Bytes>,
     /// Where the groups stand; those missing are read.
     pub(super) extents: &'a BTreeMap<GroupId, Extent>,
-    /// A group to remove purged rows from.
-    pub(super) sweep: Option<(GroupId, u64)>,
+    /// Purged rows to remove.
+    pub(super) sweep: Option<Share>,
     /// The same batch failed before and may or may not be on the disk.
     pub(super) replay: bool,
 }
@@ -257,7 +258,7 @@ impl<'a> Open<'a> {
         self.values.insert((group, name), meta::encode(group, name, body));
     }
 
-    fn finish(mut self, sweep: Option<(GroupId, u64)>) -> Result<Outcome, StorageError> {
+    fn finish(mut self, sweep: Option<Share>) -> Result<Outcome, StorageError> {
         while let Some(group) = self.rows.keys().next().copied() {
             self.put_row(group)?;
         }
@@ -269,10 +270,10 @@ impl<'a> Open<'a> {
                 self.outcome.bytes += value.len() as u64;
             }
         }
-        if let Some((group, upto)) = sweep
-            && sweep::remove(&mut self.log, group, upto)?
+        if let Some(share) = sweep
+            && sweep::remove(&mut self.log, share)?
         {
-            self.outcome.swept = Some((group, upto));
+            self.outcome.swept = Some((share.group, share.upto));
         }
         Ok(self.outcome)
     }

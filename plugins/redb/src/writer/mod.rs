@@ -27,7 +27,7 @@ pub(crate) use self::done::Done;
 use self::queue::Intake;
 pub(crate) use self::queue::{Jobs, Queue, queue};
 pub(crate) use self::space::Space;
-use self::sweep::Sweep;
+use self::sweep::{Share, Sweep};
 use crate::database::{Db, Durability};
 use crate::error::again;
 use crate::hooks::{Lock, Pause, Sleep};
@@ -140,7 +140,7 @@ impl Writer {
         }
         if !self.broken && !self.committed.is_empty() {
             self.pause().await;
-            if let Err(error) = self.commit(&mut Vec::new(), false) {
+            if let Err(error) = self.commit(&mut Vec::new(), None) {
                 tracing::warn!(%error, "the committed marker is not on the disk; it is older after a restart");
             }
         }
@@ -202,7 +202,7 @@ impl Writer {
             }
         } else {
             self.pause().await;
-            let sweep = self.sweep.rides(self.parts.space.short());
+            let sweep = self.sweep.ride(self.parts.space.short());
             if let Err(error) = self.commit(&mut jobs, sweep) {
                 return self.fail(jobs, &error);
             }
@@ -221,7 +221,7 @@ impl Writer {
     async fn tidy(&mut self) {
         if self.sweep.pending() {
             self.pause().await;
-            if let Err(error) = self.commit(&mut Vec::new(), true) {
+            if let Err(error) = self.commit(&mut Vec::new(), self.sweep.whole()) {
                 return self.fail(Vec::new(), &error);
             }
         }
@@ -249,7 +249,7 @@ impl Writer {
 
     /// One transaction. What is queued when it begins joins `jobs`. One that fails for want of
     /// space is done again from the reserve.
-    fn commit(&mut self, jobs: &mut Vec<Job>, sweep: bool) -> Result<(), StorageError> {
+    fn commit(&mut self, jobs: &mut Vec<Job>, sweep: Option<Share>) -> Result<(), StorageError> {
         let outcome = match self.attempt(jobs, sweep, false) {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -267,11 +267,17 @@ impl Writer {
             self.sweep.finished(group, upto);
         }
         self.sweep.add(outcome.purges);
+        self.sweep.written(outcome.bytes);
         self.parts.space.written(outcome.bytes, outcome.swept.is_some());
         Ok(())
     }
 
-    fn attempt(&mut self, jobs: &mut Vec<Job>, sweep: bool, replay: bool) -> Result<Outcome, StorageError> {
+    fn attempt(
+        &mut self,
+        jobs: &mut Vec<Job>,
+        sweep: Option<Share>,
+        replay: bool,
+    ) -> Result<Outcome, StorageError> {
         self.parts.db.forget_failures();
         // Nobody uses the receipts of a commit that began without writes; and where time is simulated
         // the commit began before the pause.
@@ -285,7 +291,7 @@ impl Writer {
             },
             committed: &self.committed,
             extents: &self.extents,
-            sweep: self.sweep.first().filter(|_| sweep),
+            sweep,
             replay,
         };
         self.parts.db.with(|database| batch.commit(self.parts.durability, database))
