@@ -50,11 +50,6 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Uses the receipt.
-    fn acknowledge(&mut self) {
-        std::mem::replace(&mut self.flushed, Flushed::ignored()).durable();
-    }
-
     fn bytes(&self) -> usize {
         match &self.write {
             Write::Append { entries, .. } => entries.iter().map(Bytes::len).sum::<usize>() + WRITE_BYTES,
@@ -94,6 +89,8 @@ pub(crate) struct Writer {
     extents: BTreeMap<GroupId, Extent>,
     committed: BTreeMap<GroupId, Bytes>,
     sweep: Sweep,
+    /// Those of the batch that is on the disk; empty between batches.
+    receipts: Vec<Flushed>,
     /// Runs while space is short, whatever is written meanwhile.
     timer: Option<BoxFuture<'static, ()>>,
     broken: bool,
@@ -122,6 +119,7 @@ impl Writer {
             extents: BTreeMap::new(),
             committed: BTreeMap::new(),
             sweep,
+            receipts: Vec::new(),
             timer: None,
             broken: false,
             finished: false,
@@ -207,11 +205,17 @@ impl Writer {
                 return self.fail(jobs, &error);
             }
         }
-        for job in &mut jobs {
-            job.acknowledge();
+        // What was written is freed before those who wait are told: they allocate what comes next,
+        // and the allocator would make both wait for each other.
+        for Job { write, flushed, .. } in jobs.drain(..) {
+            drop(write);
+            self.receipts.push(flushed);
         }
-        // Those who waited go on while this thread gives the memory back.
         self.intake.recycle(jobs);
+        self.intake.expect(self.receipts.len());
+        for flushed in self.receipts.drain(..) {
+            flushed.durable();
+        }
         if self.parts.space.due() {
             self.look();
         }
@@ -286,6 +290,7 @@ impl Writer {
             jobs,
             join: &mut |jobs| {
                 if joins {
+                    self.intake.gather(&self.parts.queue);
                     self.intake.take(&mut self.parts.queue, jobs);
                 }
             },

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use quorate::storage::Write;
 
@@ -15,6 +16,14 @@ const MAX_SPARE: usize = 4096;
 
 /// So many that nobody waits for wake the writer all the same.
 const MAX_LAZY: usize = 1024;
+
+/// Fewer than so many are not waited for.
+const MANY: usize = 8;
+
+/// How long to wait for those who were told to go on, once none comes, and in all: a fraction of
+/// what a flush takes.
+const STILL: Duration = Duration::from_micros(15);
+const PATIENCE: Duration = Duration::from_micros(60);
 
 #[derive(Default)]
 struct State {
@@ -103,6 +112,10 @@ impl Jobs {
         .await;
     }
 
+    fn len(&self) -> usize {
+        lock(&self.0).jobs.len()
+    }
+
     /// Takes no more.
     pub(super) fn close(&mut self) {
         lock(&self.0).closed = true;
@@ -116,12 +129,14 @@ pub(super) struct Intake {
     backlog: VecDeque<Job>,
     /// An empty vector with room.
     spare: Vec<Job>,
+    /// How many were told at the same time that they may go on.
+    told: usize,
 }
 
 impl Intake {
     /// Nothing yet.
     pub(super) fn new(batch_bytes: usize) -> Self {
-        Self { batch_bytes, backlog: VecDeque::new(), spare: Vec::new() }
+        Self { batch_bytes, backlog: VecDeque::new(), spare: Vec::new(), told: 0 }
     }
 
     /// Fills up the batch `jobs`. Returns whether more may come.
@@ -154,6 +169,32 @@ impl Intake {
             }
         }
         open
+    }
+
+    /// So many are about to be told that they may go on.
+    pub(super) fn expect(&mut self, told: usize) {
+        self.told = told;
+    }
+
+    /// Waits for those who were told, while they come: without it they would take turns with those
+    /// who did not fit into the last batch, each half of them waiting for a flush of the other.
+    pub(super) fn gather(&mut self, queue: &Jobs) {
+        let told = std::mem::take(&mut self.told);
+        if told < MANY || !self.backlog.is_empty() {
+            return;
+        }
+        let began = Instant::now();
+        let (mut there, mut last) = (queue.len(), began);
+        while there < told && last.elapsed() < STILL && began.elapsed() < PATIENCE {
+            // To sleep and be woken would take longer than all of this.
+            for _ in 0..32 {
+                std::hint::spin_loop();
+            }
+            let now = queue.len();
+            if now > there {
+                (there, last) = (now, Instant::now());
+            }
+        }
     }
 
     /// Takes back what a batch was kept in.
