@@ -23,7 +23,7 @@ use crate::load::runtime;
 pub const OURS: &str = "quorate-redb";
 
 /// And the disk alone, which has no entries.
-const DISK: &str = "disk";
+const DISK: &str = "disk (flushes of 4 KiB)";
 
 /// How many times the sides take turns. What else the machine does in the meantime moves the sides
 /// of a round together, so that the median of the rounds' ratios is steadier than any figure.

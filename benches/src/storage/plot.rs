@@ -10,7 +10,7 @@ use super::figures::Figures;
 const SIZE: (u32, u32) = (960, 600);
 
 /// Dark enough for thin lines, and told apart without colour vision by their order and marks.
-const COLORS: [RGBColor; 7] = [
+const COLORS: [RGBColor; 8] = [
     RGBColor(0x99, 0x99, 0x99),
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0x00, 0x72, 0xb2),
@@ -18,6 +18,7 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(0xcc, 0x79, 0xa7),
     RGBColor(0xe6, 0x9f, 0x00),
     RGBColor(0x56, 0xb4, 0xe9),
+    RGBColor(0x00, 0x00, 0x00),
 ];
 
 /// Writes the medians of `figures` to the SVG file `path`.

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use futures::executor::block_on;
 use quorate::error::StorageError;
-use quorate::storage::{Flushed, Receipt, Storage, Write};
-use quorate::types::{GroupId, LogIndex};
+use quorate::storage::{Flushed, Identity, Receipt, Storage, Write};
+use quorate::types::{ClusterId, DiskId, GroupId, LogIndex, NodeId};
 use quorate_redb::RedbStorage;
 
 use super::{Append, ENTRY_BYTES, KEEP};
@@ -39,6 +40,8 @@ impl Plugin {
     /// Those of the storage.
     pub fn create(dir: &Path, keep: u64) -> Result<Self, StorageError> {
         let storage = RedbStorage::open(dir.join("plugin"))?;
+        let (cluster_id, node_id, disk_id) = (ClusterId([1; 32]), NodeId(1), DiskId([1; 16]));
+        block_on(storage.set_identity_once(&Identity { cluster_id, node_id, disk_id }))?;
         Ok(Self { storage, ends: Mutex::new(Ends { next: 0, start: 0 }), keep })
     }
 

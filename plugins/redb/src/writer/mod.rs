@@ -157,6 +157,11 @@ impl Writer {
                 return Step::End;
             }
             if self.sweep.pending() && !self.broken {
+                // The removal rides with what those bring who were just told to go on. Where time is
+                // simulated nobody comes while this looks.
+                if self.parts.pause.is_none() && self.intake.come_back(&self.parts.queue) {
+                    continue;
+                }
                 return Step::Idle;
             }
             if let Waited::Timer = self.wait().await {
@@ -225,7 +230,7 @@ impl Writer {
     async fn tidy(&mut self) {
         if self.sweep.pending() {
             self.pause().await;
-            if let Err(error) = self.commit(&mut Vec::new(), self.sweep.whole()) {
+            if let Err(error) = self.commit(&mut Vec::new(), self.sweep.idle()) {
                 return self.fail(Vec::new(), &error);
             }
         }

@@ -25,6 +25,9 @@ const MANY: usize = 8;
 const STILL: Duration = Duration::from_micros(15);
 const PATIENCE: Duration = Duration::from_micros(60);
 
+/// How long an appender who was told may take to come back before the writer does something else.
+const RETURN: Duration = Duration::from_micros(150);
+
 #[derive(Default)]
 struct State {
     jobs: Vec<Job>,
@@ -195,6 +198,23 @@ impl Intake {
                 (there, last) = (now, Instant::now());
             }
         }
+    }
+
+    /// Whether anyone comes soon after some were told. Once nobody did, nobody is waited for.
+    pub(super) fn come_back(&mut self, queue: &Jobs) -> bool {
+        let began = Instant::now();
+        while self.told > 0 {
+            if queue.len() > 0 {
+                return true;
+            }
+            if began.elapsed() >= RETURN {
+                self.told = 0;
+            }
+            for _ in 0..32 {
+                std::hint::spin_loop();
+            }
+        }
+        false
     }
 
     /// Takes back what a batch was kept in.

@@ -17,6 +17,9 @@ use crate::read::parse;
 const ROWS: usize = 256;
 const BYTES: u64 = 4 * 1024 * 1024;
 
+/// What a transaction removes that has nothing else to do: whoever comes meanwhile waits for it.
+const IDLE_BYTES: u64 = 1024 * 1024;
+
 /// While the queue never runs dry, every so many transactions remove some rows on the side: twice
 /// as much as was written since, so that the file does not grow, and not all there is, since those
 /// who append wait for it; but so much at least.
@@ -55,9 +58,9 @@ impl Sweep {
     }
 
     /// What a transaction of its own removes.
-    pub(super) fn whole(&self) -> Option<Share> {
+    pub(super) fn idle(&self) -> Option<Share> {
         let (group, upto) = self.pending.first_key_value()?;
-        Some(Share { group: *group, upto: *upto, bytes: BYTES })
+        Some(Share { group: *group, upto: *upto, bytes: IDLE_BYTES })
     }
 
     /// What the transaction that is about to be made removes beside its own.
@@ -66,7 +69,7 @@ impl Sweep {
         if !hurry && self.since < RIDE_EVERY {
             return None;
         }
-        let share = self.whole()?;
+        let share = self.idle()?;
         let bytes = if hurry { BYTES } else { (2 * self.written).clamp(RIDE_BYTES, BYTES) };
         (self.since, self.written) = (0, 0);
         Some(Share { bytes, ..share })
