@@ -232,3 +232,84 @@ impl Intake {
         std::mem::take(&mut self.backlog).into_iter().chain(rest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Context;
+
+    use bytes::Bytes;
+    use futures::task::noop_waker_ref;
+    use quorate::storage::Flushed;
+    use quorate::types::{GroupId, LogIndex};
+
+    use super::*;
+
+    fn append(first: u64, bytes: usize) -> Job {
+        let entries = vec![Bytes::from(vec![0; bytes])];
+        job(Write::Append { first: LogIndex(first), entries })
+    }
+
+    fn job(write: Write) -> Job {
+        Job { group: GroupId(0), write, flushed: Flushed::ignored() }
+    }
+
+    fn firsts(jobs: &[Job]) -> Vec<u64> {
+        let first = |job: &Job| match &job.write {
+            Write::Append { first, .. } => first.get(),
+            other => panic!("{other:?} was never queued"),
+        };
+        jobs.iter().map(first).collect()
+    }
+
+    #[test]
+    fn a_batch_is_bounded_and_what_does_not_fit_comes_next_in_order() {
+        let (queue, mut jobs) = queue();
+        let mut intake = Intake::new(1000);
+        for first in 0..5 {
+            queue.push(append(first, 400)).ok().expect("open");
+        }
+        let mut batch = Vec::new();
+        assert!(intake.take(&mut jobs, &mut batch));
+        assert_eq!(firsts(&batch), [0, 1, 2]);
+        queue.push(append(5, 400)).ok().expect("open");
+        intake.take(&mut jobs, &mut batch);
+        assert_eq!(firsts(&batch), [0, 1, 2], "it was full");
+        batch.clear();
+        intake.take(&mut jobs, &mut batch);
+        assert_eq!(firsts(&batch), [3, 4]);
+        intake.take(&mut jobs, &mut batch);
+        assert_eq!(firsts(&batch), [3, 4, 5], "what was queued meanwhile joins");
+    }
+
+    #[test]
+    fn a_closed_queue_gives_a_job_back_and_keeps_those_it_has() {
+        let (queue, mut jobs) = queue();
+        let mut intake = Intake::new(1);
+        for first in 0..3 {
+            queue.push(append(first, 1)).ok().expect("open");
+        }
+        let mut batch = Vec::new();
+        intake.take(&mut jobs, &mut batch);
+        queue.close();
+        assert!(queue.is_closed() && queue.push(append(3, 1)).is_err());
+        let rest: Vec<Job> = intake.rest(&mut jobs).collect();
+        assert_eq!((firsts(&batch), firsts(&rest)), (vec![0], vec![1, 2]));
+        assert!(!intake.take(&mut jobs, &mut batch), "it has ended");
+    }
+
+    #[test]
+    fn a_committed_marker_wakes_nobody_before_another_write_does() {
+        let (queue, mut jobs) = queue();
+        let mut context = Context::from_waker(noop_waker_ref());
+        queue.push(job(Write::Committed(Bytes::new()))).ok().expect("open");
+        assert!(pin!(jobs.wait()).poll(&mut context).is_pending());
+        queue.push(append(0, 1)).ok().expect("open");
+        assert!(pin!(jobs.wait()).poll(&mut context).is_ready());
+        let mut taken = Vec::new();
+        jobs.take(&mut taken);
+        assert_eq!(taken.len(), 2);
+        queue.close();
+        assert!(pin!(jobs.wait()).poll(&mut context).is_ready());
+    }
+}
