@@ -203,6 +203,7 @@ impl Builder {
             durability: self.durability,
             batch_bytes: self.batch_bytes,
             pause: self.hooks.pause,
+            own_thread: self.hooks.spawn.is_none(),
             sleep: self.hooks.sleep,
             space,
             purged,

@@ -70,6 +70,9 @@ pub(crate) struct Parts {
     pub(crate) batch_bytes: usize,
     /// Awaited before each commit.
     pub(crate) pause: Option<Pause>,
+    /// Whether others run while the writer does. In a simulator nobody does, and its clock stands
+    /// still meanwhile.
+    pub(crate) own_thread: bool,
     /// Waits while space is short.
     pub(crate) sleep: Sleep,
     /// The room there is.
@@ -157,9 +160,8 @@ impl Writer {
                 return Step::End;
             }
             if self.sweep.pending() && !self.broken {
-                // The removal rides with what those bring who were just told to go on. Where time is
-                // simulated nobody comes while this looks.
-                if self.parts.pause.is_none() && self.intake.come_back(&self.parts.queue) {
+                // The removal rides with what those bring who were just told to go on.
+                if self.joins() && self.intake.come_back(&self.parts.queue) {
                     continue;
                 }
                 return Step::Idle;
@@ -183,6 +185,12 @@ impl Writer {
         }
         self.timer = None;
         Waited::Timer
+    }
+
+    /// Whether a write may join a commit that is about to be made: not one that was paused, which
+    /// had begun before.
+    fn joins(&self) -> bool {
+        self.parts.own_thread && self.parts.pause.is_none()
     }
 
     fn pause(&self) -> OptionFuture<BoxFuture<'static, ()>> {
@@ -288,9 +296,8 @@ impl Writer {
         replay: bool,
     ) -> Result<Outcome, StorageError> {
         self.parts.db.forget_failures();
-        // Nobody uses the receipts of a commit that began without writes; and where time is simulated
-        // the commit began before the pause.
-        let joins = !jobs.is_empty() && self.parts.pause.is_none();
+        // Nobody uses the receipts of a commit that began without writes.
+        let joins = !jobs.is_empty() && self.joins();
         let batch = Batch {
             jobs,
             join: &mut |jobs| {
