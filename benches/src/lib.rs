@@ -10,3 +10,4 @@ pub mod load;
 pub mod machine;
 pub mod ours;
 pub mod plugins;
+pub mod storage;

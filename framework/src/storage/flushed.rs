@@ -9,7 +9,13 @@ use futures::channel::oneshot;
 
 use crate::error::StorageError;
 
-type Notify = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
+type Outcome = Result<(), StorageError>;
+
+enum Notify {
+    Call(Box<dyn FnOnce(Outcome) + Send>),
+    /// What most receipts are; without a box.
+    Send(oneshot::Sender<Outcome>),
+}
 
 /// A receipt that must be used exactly once. Dropping it unused reports a failure, so that a write
 /// which a plugin forgot is never taken for a durable one. `Send`, not `Sync`.
@@ -26,7 +32,7 @@ pub struct Flushed(Option<Notify>);
 impl Flushed {
     /// A receipt that calls `notify` when it is used or dropped.
     pub fn new(notify: impl FnOnce(Result<(), StorageError>) + Send + 'static) -> Self {
-        Self(Some(Box::new(notify)))
+        Self(Some(Notify::Call(Box::new(notify))))
     }
 
     /// A receipt nobody waits for.
@@ -37,8 +43,7 @@ impl Flushed {
     /// A receipt, and a future that resolves when it is used.
     pub fn pair() -> (Self, Receipt) {
         let (tx, rx) = oneshot::channel();
-        // The waiter may have gone away: then nobody needs to know.
-        (Self::new(move |result| drop(tx.send(result))), Receipt(rx))
+        (Self(Some(Notify::Send(tx))), Receipt(rx))
     }
 
     /// The write and everything queued before it would survive a power cut.
@@ -51,9 +56,12 @@ impl Flushed {
         self.notify(Err(error));
     }
 
-    fn notify(&mut self, result: Result<(), StorageError>) {
-        if let Some(notify) = self.0.take() {
-            notify(result);
+    fn notify(&mut self, result: Outcome) {
+        match self.0.take() {
+            Some(Notify::Call(notify)) => notify(result),
+            // The waiter may have gone away: then nobody needs to know.
+            Some(Notify::Send(tx)) => drop(tx.send(result)),
+            None => {}
         }
     }
 }
@@ -72,10 +80,10 @@ impl fmt::Debug for Flushed {
 
 /// Resolves when the receipt it came with is used.
 #[derive(Debug)]
-pub struct Receipt(oneshot::Receiver<Result<(), StorageError>>);
+pub struct Receipt(oneshot::Receiver<Outcome>);
 
 impl Future for Receipt {
-    type Output = Result<(), StorageError>;
+    type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(cx).map(|sent| sent.unwrap_or(Err(StorageError::ReceiptDropped)))

@@ -5,7 +5,6 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::channel::mpsc;
 use quorate::error::StorageError;
 use quorate::storage::{Health, Identity};
 use quorate::types::GroupId;
@@ -20,7 +19,7 @@ use crate::node_file;
 use crate::read;
 use crate::snapshot::{self, Snapshots};
 use crate::storage::{RedbStorage, Shared};
-use crate::writer::{Done, Parts, Space, Writer};
+use crate::writer::{Done, Parts, Space, Writer, queue};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -197,13 +196,14 @@ impl Builder {
         space: Space,
     ) -> RedbStorage {
         let (db, done) = (Arc::new(db), Arc::new(Done::new()));
-        let (queue, jobs) = mpsc::unbounded();
+        let (queue, jobs) = queue();
         let writer = Writer::new(Parts {
             queue: jobs,
             db: db.clone(),
             durability: self.durability,
             batch_bytes: self.batch_bytes,
             pause: self.hooks.pause,
+            own_thread: self.hooks.spawn.is_none(),
             sleep: self.hooks.sleep,
             space,
             purged,

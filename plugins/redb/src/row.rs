@@ -44,7 +44,7 @@ pub(crate) fn fits(count: usize, payload: usize, len: usize) -> bool {
 }
 
 /// Writes a row into `row`, which has the size that [`size`] says.
-pub(crate) fn encode(row: &mut [u8], entries: &[Bytes]) {
+pub(crate) fn encode(row: &mut [u8], entries: &[&Bytes]) {
     // Below 2^32 by far: a row is small, and the framework bounds the entry that has its own.
     let (head, rest) = row.split_at_mut(HEAD);
     head[0] = VERSION;
@@ -136,7 +136,7 @@ mod tests {
     fn row(entries: &[&'static [u8]]) -> Vec<u8> {
         let entries: Vec<Bytes> = entries.iter().map(|entry| Bytes::from_static(entry)).collect();
         let mut row = vec![0xff; size(entries.len(), entries.iter().map(Bytes::len).sum())];
-        encode(&mut row, &entries);
+        encode(&mut row, &entries.iter().collect::<Vec<_>>());
         row
     }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::channel::mpsc::UnboundedSender;
 use quorate::error::StorageError;
 use quorate::storage::{
     Flushed, GroupState, Health, Identity, SnapshotWriter, Storage, StoredSnapshot, Write,
@@ -20,7 +19,7 @@ use crate::hooks::Files;
 use crate::node_file;
 use crate::read;
 use crate::snapshot::Snapshots;
-use crate::writer::{Done, Job};
+use crate::writer::{Done, Job, Queue};
 
 /// What the storage and its writer have in common.
 pub(crate) struct Shared {
@@ -40,18 +39,13 @@ pub(crate) struct Shared {
 pub struct RedbStorage {
     shared: Shared,
     identity: Mutex<Option<Identity>>,
-    queue: UnboundedSender<Job>,
+    queue: Queue,
     /// Whether dropping waits for the writer, which has a thread of its own.
     waits: bool,
 }
 
 impl RedbStorage {
-    pub(crate) fn new(
-        shared: Shared,
-        identity: Option<Identity>,
-        queue: UnboundedSender<Job>,
-        waits: bool,
-    ) -> Self {
+    pub(crate) fn new(shared: Shared, identity: Option<Identity>, queue: Queue, waits: bool) -> Self {
         Self { shared, identity: Mutex::new(identity), queue, waits }
     }
 
@@ -61,7 +55,7 @@ impl RedbStorage {
 
     fn end(&self) {
         self.shared.snapshots.close();
-        self.queue.close_channel();
+        self.queue.close();
     }
 }
 
@@ -104,10 +98,10 @@ impl Storage for RedbStorage {
             Write::Committed(_) => (Some(flushed), Flushed::ignored()),
             _ => (None, flushed),
         };
-        let sent = self.queue.unbounded_send(Job { group, write, flushed });
-        let closed = sent.is_err();
-        if let Err(refused) = sent {
-            refused.into_inner().flushed.failed(StorageError::Closed);
+        let refused = self.queue.push(Job { group, write, flushed }).err();
+        let closed = refused.is_some();
+        if let Some(refused) = refused {
+            refused.flushed.failed(StorageError::Closed);
         }
         if let Some(now) = now {
             if closed || self.shared.health.get() == Health::Failed {

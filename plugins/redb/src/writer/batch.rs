@@ -6,9 +6,10 @@ use bytes::Bytes;
 use quorate::error::StorageError;
 use quorate::storage::Write;
 use quorate::types::{GroupId, LogIndex};
-use redb::{Database, ReadableTable, Table};
+use redb::{Database, ReadableTable, Table, WriteTransaction};
 
-use super::{Job, sweep};
+use super::Job;
+use super::sweep::{self, Share};
 use crate::database::{Durability, LOG, LogKey, META, MetaKey};
 use crate::error::at;
 use crate::meta::{self, Name, Purged};
@@ -19,13 +20,15 @@ const WRITING: &str = "write log.redb";
 
 /// What to write.
 pub(super) struct Batch<'a> {
-    pub(super) jobs: &'a [Job],
+    pub(super) jobs: &'a mut Vec<Job>,
+    /// Adds to them what was queued meanwhile: called when all is ready for them.
+    pub(super) join: &'a mut dyn FnMut(&mut Vec<Job>),
     /// Committed markers that wait for a transaction to ride with.
     pub(super) committed: &'a BTreeMap<GroupId, Bytes>,
     /// Where the groups stand; those missing are read.
     pub(super) extents: &'a BTreeMap<GroupId, Extent>,
-    /// A group to remove purged rows from.
-    pub(super) sweep: Option<(GroupId, u64)>,
+    /// Purged rows to remove.
+    pub(super) sweep: Option<Share>,
     /// The same batch failed before and may or may not be on the disk.
     pub(super) replay: bool,
 }
@@ -56,20 +59,24 @@ impl Batch<'_> {
     pub(super) fn commit(self, durability: Durability, database: &Database) -> Result<Outcome, StorageError> {
         let txn = durability.begin(database)?;
         let outcome = {
+            let log = txn.open_table(LOG).map_err(at(WRITING))?;
+            if !self.replay {
+                (self.join)(self.jobs);
+            }
             let mut open = Open {
-                log: txn.open_table(LOG).map_err(at(WRITING))?,
-                meta: txn.open_table(META).map_err(at(WRITING))?,
+                txn: &txn,
+                log,
                 known: self.extents,
                 replay: self.replay,
                 rows: BTreeMap::new(),
                 values: BTreeMap::new(),
                 outcome: Outcome { extents: BTreeMap::new(), purges: BTreeMap::new(), swept: None, bytes: 0 },
             };
-            for job in self.jobs {
-                open.apply(job.group, &job.write)?;
-            }
             for (group, marker) in self.committed {
                 open.set(*group, Name::Committed, marker);
+            }
+            for job in &*self.jobs {
+                open.apply(job.group, &job.write)?;
             }
             open.finish(self.sweep)?
         };
@@ -79,31 +86,31 @@ impl Batch<'_> {
 }
 
 /// Entries of a group that follow each other and are not in the table yet.
-struct OpenRow {
+struct OpenRow<'a> {
     first: u64,
-    entries: Vec<Bytes>,
+    entries: Vec<&'a Bytes>,
     payload: usize,
 }
 
-impl OpenRow {
+impl OpenRow<'_> {
     fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
     }
 }
 
-struct Open<'a, 'txn> {
-    log: Table<'txn, LogKey, &'static [u8]>,
-    meta: Table<'txn, MetaKey, &'static [u8]>,
+struct Open<'a> {
+    txn: &'a WriteTransaction,
+    log: Table<'a, LogKey, &'static [u8]>,
     known: &'a BTreeMap<GroupId, Extent>,
     replay: bool,
-    rows: BTreeMap<GroupId, OpenRow>,
+    rows: BTreeMap<GroupId, OpenRow<'a>>,
     /// The last value of each key: those before it never reach the table.
     values: BTreeMap<(GroupId, Name), Vec<u8>>,
     outcome: Outcome,
 }
 
-impl Open<'_, '_> {
-    fn apply(&mut self, group: GroupId, write: &Write) -> Result<(), StorageError> {
+impl<'a> Open<'a> {
+    fn apply(&mut self, group: GroupId, write: &'a Write) -> Result<(), StorageError> {
         match write {
             Write::Append { first, entries } => self.append(group, first.get(), entries),
             Write::Truncate { from } => self.truncate(group, from.get()),
@@ -112,26 +119,41 @@ impl Open<'_, '_> {
                 self.set(group, Name::Vote, vote);
                 Ok(())
             }
-            // Kept by the writer, which knows the last one.
-            Write::Committed(_) => Ok(()),
+            Write::Committed(marker) => {
+                self.set(group, Name::Committed, marker);
+                Ok(())
+            }
         }
     }
 
-    fn extent(&mut self, group: GroupId) -> Result<Extent, StorageError> {
-        match self.outcome.extents.get(&group).or_else(|| self.known.get(&group)) {
-            Some(extent) => Ok(extent.clone()),
-            None => read::extent(&self.log, &self.meta, group),
-        }
+    /// The table of values: opened by those that use it alone, which an append does not.
+    fn meta(&self) -> Result<Table<'a, MetaKey, &'static [u8]>, StorageError> {
+        self.txn.open_table(META).map_err(at(WRITING))
     }
 
-    fn append(&mut self, group: GroupId, first: u64, entries: &[Bytes]) -> Result<(), StorageError> {
-        let mut extent = self.extent(group)?;
-        if self.replay && first != extent.log.end {
+    /// Where `group` stands, to be changed.
+    fn extent(&mut self, group: GroupId) -> Result<&mut Extent, StorageError> {
+        if !self.outcome.extents.contains_key(&group) {
+            let extent = match self.known.get(&group) {
+                Some(extent) => extent.clone(),
+                None => read::extent(&self.log, &self.meta()?, group)?,
+            };
+            self.outcome.extents.insert(group, extent);
+        }
+        Ok(self.outcome.extents.get_mut(&group).expect("it was just put there"))
+    }
+
+    fn append(&mut self, group: GroupId, first: u64, entries: &'a [Bytes]) -> Result<(), StorageError> {
+        let replay = self.replay;
+        let end = self.extent(group)?.log.end;
+        if replay && first != end {
             // The first try may have reached the disk, with whatever else the batch holds: all of
             // it done once more gives the same. A gap is closed by what cut the log the first time.
             self.cut(group, first)?;
+            let extent = self.extent(group)?;
             extent.log = extent.log.start.min(first)..first;
         }
+        let extent = self.extent(group)?;
         if extent.log.is_empty() && extent.purged.is_none() {
             extent.log = first..first;
         }
@@ -140,27 +162,22 @@ impl Open<'_, '_> {
             return Err(StorageError::plugin("append", gap));
         }
         extent.log.end += entries.len() as u64;
-        self.outcome.extents.insert(group, extent);
         for (index, entry) in (first..).zip(entries) {
             self.push(group, index, entry)?;
         }
         Ok(())
     }
 
-    fn push(&mut self, group: GroupId, index: u64, entry: &Bytes) -> Result<(), StorageError> {
-        let full = self.rows.get(&group).is_some_and(|open| {
-            open.end() != index || !row::fits(open.entries.len(), open.payload, entry.len())
-        });
-        if full {
+    fn push(&mut self, group: GroupId, index: u64, entry: &'a Bytes) -> Result<(), StorageError> {
+        if let Some(open) = self.rows.get_mut(&group) {
+            if open.end() == index && row::fits(open.entries.len(), open.payload, entry.len()) {
+                open.payload += entry.len();
+                open.entries.push(entry);
+                return Ok(());
+            }
             self.put_row(group)?;
         }
-        let open = self.rows.entry(group).or_insert_with(|| OpenRow {
-            first: index,
-            entries: Vec::new(),
-            payload: 0,
-        });
-        open.payload += entry.len();
-        open.entries.push(entry.clone());
+        self.rows.insert(group, OpenRow { first: index, entries: vec![entry], payload: entry.len() });
         Ok(())
     }
 
@@ -175,19 +192,17 @@ impl Open<'_, '_> {
     }
 
     fn truncate(&mut self, group: GroupId, from: u64) -> Result<(), StorageError> {
-        let mut extent = self.extent(group)?;
+        let extent = self.extent(group)?;
         if from >= extent.log.end {
             return Ok(());
         }
         // What lies below the marker is gone already, whatever is left of it.
         let from = from.max(extent.log.start);
-        self.cut(group, from)?;
         extent.log.end = from;
         if extent.log.is_empty() && extent.purged.is_none() {
             extent.log = 0..0;
         }
-        self.outcome.extents.insert(group, extent);
-        Ok(())
+        self.cut(group, from)
     }
 
     /// Removes every entry from `from` on.
@@ -195,7 +210,8 @@ impl Open<'_, '_> {
         if let Some(open) = self.rows.get_mut(&group) {
             if open.first < from {
                 let keep = open.entries.len().min((from - open.first) as usize);
-                open.payload -= open.entries.drain(keep..).map(|entry| entry.len()).sum::<usize>();
+                let cut = open.entries.drain(keep..).map(Bytes::len);
+                open.payload -= cut.sum::<usize>();
                 // Rows in the table lie before the open one.
                 return Ok(());
             }
@@ -223,13 +239,12 @@ impl Open<'_, '_> {
     }
 
     fn purge(&mut self, group: GroupId, upto: u64, marker: &Bytes) -> Result<(), StorageError> {
-        let mut extent = self.extent(group)?;
+        let extent = self.extent(group)?;
         if extent.purged.is_some_and(|purged| purged > upto) {
             return Ok(());
         }
         extent.purged = Some(upto);
         extent.log = upto + 1..extent.log.end.max(upto + 1);
-        self.outcome.extents.insert(group, extent);
         self.outcome.purges.insert(group, upto);
         // Entries that nobody will read need not reach the table.
         if self.rows.get(&group).is_some_and(|open| open.end() <= upto + 1) {
@@ -243,18 +258,22 @@ impl Open<'_, '_> {
         self.values.insert((group, name), meta::encode(group, name, body));
     }
 
-    fn finish(mut self, sweep: Option<(GroupId, u64)>) -> Result<Outcome, StorageError> {
+    fn finish(mut self, sweep: Option<Share>) -> Result<Outcome, StorageError> {
         while let Some(group) = self.rows.keys().next().copied() {
             self.put_row(group)?;
         }
-        for ((group, name), value) in std::mem::take(&mut self.values) {
-            self.meta.insert((group.get(), name.as_str()), value.as_slice()).map_err(at(WRITING))?;
-            self.outcome.bytes += value.len() as u64;
+        let values = std::mem::take(&mut self.values);
+        if !values.is_empty() {
+            let mut meta = self.meta()?;
+            for ((group, name), value) in values {
+                meta.insert((group.get(), name.as_str()), value.as_slice()).map_err(at(WRITING))?;
+                self.outcome.bytes += value.len() as u64;
+            }
         }
-        if let Some((group, upto)) = sweep
-            && sweep::remove(&mut self.log, group, upto)?
+        if let Some(share) = sweep
+            && sweep::remove(&mut self.log, share)?
         {
-            self.outcome.swept = Some((group, upto));
+            self.outcome.swept = Some((share.group, share.upto));
         }
         Ok(self.outcome)
     }

@@ -7,16 +7,16 @@
 
 mod batch;
 mod done;
+mod queue;
 mod space;
 mod sweep;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::channel::mpsc::{TryRecvError, UnboundedReceiver};
 use futures::future::{BoxFuture, Either, OptionFuture, select};
 use quorate::error::StorageError;
 use quorate::storage::{Flushed, Write};
@@ -24,8 +24,10 @@ use quorate::types::GroupId;
 
 use self::batch::{Batch, Outcome};
 pub(crate) use self::done::Done;
+use self::queue::Intake;
+pub(crate) use self::queue::{Jobs, Queue, queue};
 pub(crate) use self::space::Space;
-use self::sweep::Sweep;
+use self::sweep::{Share, Sweep};
 use crate::database::{Db, Durability};
 use crate::error::again;
 use crate::hooks::{Lock, Pause, Sleep};
@@ -59,7 +61,7 @@ impl Job {
 /// What the writer is made of.
 pub(crate) struct Parts {
     /// The writes, in order.
-    pub(crate) queue: UnboundedReceiver<Job>,
+    pub(crate) queue: Jobs,
     /// The file.
     pub(crate) db: Arc<Db>,
     /// How commits are flushed.
@@ -68,6 +70,9 @@ pub(crate) struct Parts {
     pub(crate) batch_bytes: usize,
     /// Awaited before each commit.
     pub(crate) pause: Option<Pause>,
+    /// Whether others run while the writer does. In a simulator nobody does, and its clock stands
+    /// still meanwhile.
+    pub(crate) own_thread: bool,
     /// Waits while space is short.
     pub(crate) sleep: Sleep,
     /// The room there is.
@@ -83,9 +88,12 @@ pub(crate) struct Parts {
 /// The writer. Dropping it, even before it ran, closes the file.
 pub(crate) struct Writer {
     parts: Parts,
+    intake: Intake,
     extents: BTreeMap<GroupId, Extent>,
     committed: BTreeMap<GroupId, Bytes>,
     sweep: Sweep,
+    /// Those of the batch that is on the disk; empty between batches.
+    receipts: Vec<Flushed>,
     /// Runs while space is short, whatever is written meanwhile.
     timer: Option<BoxFuture<'static, ()>>,
     broken: bool,
@@ -99,8 +107,7 @@ enum Step {
 }
 
 enum Waited {
-    Job(Job),
-    Closed,
+    Queue,
     Timer,
 }
 
@@ -108,11 +115,14 @@ impl Writer {
     /// A writer that has not begun.
     pub(crate) fn new(mut parts: Parts) -> Self {
         let sweep = Sweep::new(std::mem::take(&mut parts.purged));
+        let intake = Intake::new(parts.batch_bytes);
         Self {
             parts,
+            intake,
             extents: BTreeMap::new(),
             committed: BTreeMap::new(),
             sweep,
+            receipts: Vec::new(),
             timer: None,
             broken: false,
             finished: false,
@@ -131,7 +141,7 @@ impl Writer {
         }
         if !self.broken && !self.committed.is_empty() {
             self.pause().await;
-            if let Err(error) = self.commit(&[], false) {
+            if let Err(error) = self.commit(&mut Vec::new(), None) {
                 tracing::warn!(%error, "the committed marker is not on the disk; it is older after a restart");
             }
         }
@@ -140,78 +150,84 @@ impl Writer {
 
     /// Takes what is queued, up to a batch; or says what else there is to do.
     async fn next(&mut self) -> Step {
-        let mut jobs = Vec::new();
-        let mut bytes = 0;
         loop {
-            while bytes < self.parts.batch_bytes {
-                match self.parts.queue.try_recv() {
-                    Ok(job) => {
-                        bytes += job.bytes();
-                        jobs.push(job);
-                    }
-                    Err(TryRecvError::Closed) if jobs.is_empty() => return Step::End,
-                    Err(_) => break,
-                }
-            }
+            let mut jobs = Vec::new();
+            let open = self.intake.take(&mut self.parts.queue, &mut jobs);
             if !jobs.is_empty() {
                 return Step::Write(jobs);
             }
+            if !open {
+                return Step::End;
+            }
             if self.sweep.pending() && !self.broken {
+                // The removal rides with what those bring who were just told to go on.
+                if self.joins() && self.intake.come_back(&self.parts.queue) {
+                    continue;
+                }
                 return Step::Idle;
             }
-            // What was queued with the first shares its transaction: around again.
-            match self.wait().await {
-                Waited::Job(job) => {
-                    bytes += job.bytes();
-                    jobs.push(job);
-                }
-                Waited::Closed => return Step::End,
-                Waited::Timer => return Step::Idle,
+            if let Waited::Timer = self.wait().await {
+                return Step::Idle;
             }
         }
     }
 
     /// Waits for a write, and while space is short for the time to look again.
     async fn wait(&mut self) -> Waited {
-        let next = self.parts.queue.next();
+        let queued = pin!(self.parts.queue.wait());
         if !self.parts.space.short() {
-            return next.await.map_or(Waited::Closed, Waited::Job);
+            queued.await;
+            return Waited::Queue;
         }
         let timer = self.timer.get_or_insert_with(|| (self.parts.sleep)(LOOK_AGAIN));
-        match select(next, timer).await {
-            Either::Left((job, _)) => return job.map_or(Waited::Closed, Waited::Job),
-            Either::Right(_) => {}
+        if let Either::Left(_) = select(queued, timer).await {
+            return Waited::Queue;
         }
         self.timer = None;
         Waited::Timer
+    }
+
+    /// Whether a write may join a commit that is about to be made: not one that was paused, which
+    /// had begun before.
+    fn joins(&self) -> bool {
+        self.parts.own_thread && self.parts.pause.is_none()
     }
 
     fn pause(&self) -> OptionFuture<BoxFuture<'static, ()>> {
         self.parts.pause.as_ref().map(|pause| pause()).into()
     }
 
-    async fn write(&mut self, jobs: Vec<Job>) {
+    async fn write(&mut self, mut jobs: Vec<Job>) {
         if self.broken {
             for job in jobs {
                 job.flushed.failed(StorageError::Closed);
             }
             return;
         }
-        for job in &jobs {
-            if let Write::Committed(marker) = &job.write {
-                self.committed.insert(job.group, marker.clone());
-            }
-        }
         // Committed alone never makes a transaction: it rides with the next write, or the close.
-        if jobs.iter().any(|job| !matches!(job.write, Write::Committed(_))) {
+        if jobs.iter().all(|job| matches!(job.write, Write::Committed(_))) {
+            for job in &jobs {
+                if let Write::Committed(marker) = &job.write {
+                    self.committed.insert(job.group, marker.clone());
+                }
+            }
+        } else {
             self.pause().await;
-            let sweep = self.sweep.rides(self.parts.space.short());
-            if let Err(error) = self.commit(&jobs, sweep) {
+            let sweep = self.sweep.ride(self.parts.space.short());
+            if let Err(error) = self.commit(&mut jobs, sweep) {
                 return self.fail(jobs, &error);
             }
         }
-        for job in jobs {
-            job.flushed.durable();
+        // What was written is freed before those who wait are told: they allocate what comes next,
+        // and the allocator would make both wait for each other.
+        for Job { write, flushed, .. } in jobs.drain(..) {
+            drop(write);
+            self.receipts.push(flushed);
+        }
+        self.intake.recycle(jobs);
+        self.intake.expect(self.receipts.len());
+        for flushed in self.receipts.drain(..) {
+            flushed.durable();
         }
         if self.parts.space.due() {
             self.look();
@@ -222,7 +238,7 @@ impl Writer {
     async fn tidy(&mut self) {
         if self.sweep.pending() {
             self.pause().await;
-            if let Err(error) = self.commit(&[], true) {
+            if let Err(error) = self.commit(&mut Vec::new(), self.sweep.idle()) {
                 return self.fail(Vec::new(), &error);
             }
         }
@@ -248,8 +264,9 @@ impl Writer {
         }
     }
 
-    /// One transaction. One that fails for want of space is done again from the reserve.
-    fn commit(&mut self, jobs: &[Job], sweep: bool) -> Result<(), StorageError> {
+    /// One transaction. What is queued when it begins joins `jobs`. One that fails for want of
+    /// space is done again from the reserve.
+    fn commit(&mut self, jobs: &mut Vec<Job>, sweep: Option<Share>) -> Result<(), StorageError> {
         let outcome = match self.attempt(jobs, sweep, false) {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -267,17 +284,31 @@ impl Writer {
             self.sweep.finished(group, upto);
         }
         self.sweep.add(outcome.purges);
+        self.sweep.written(outcome.bytes);
         self.parts.space.written(outcome.bytes, outcome.swept.is_some());
         Ok(())
     }
 
-    fn attempt(&mut self, jobs: &[Job], sweep: bool, replay: bool) -> Result<Outcome, StorageError> {
+    fn attempt(
+        &mut self,
+        jobs: &mut Vec<Job>,
+        sweep: Option<Share>,
+        replay: bool,
+    ) -> Result<Outcome, StorageError> {
         self.parts.db.forget_failures();
+        // Nobody uses the receipts of a commit that began without writes.
+        let joins = !jobs.is_empty() && self.joins();
         let batch = Batch {
             jobs,
+            join: &mut |jobs| {
+                if joins {
+                    self.intake.gather(&self.parts.queue);
+                    self.intake.take(&mut self.parts.queue, jobs);
+                }
+            },
             committed: &self.committed,
             extents: &self.extents,
-            sweep: self.sweep.first().filter(|_| sweep),
+            sweep,
             replay,
         };
         self.parts.db.with(|database| batch.commit(self.parts.durability, database))
@@ -291,7 +322,7 @@ impl Drop for Writer {
             self.parts.space.fail();
         }
         self.parts.queue.close();
-        while let Ok(job) = self.parts.queue.try_recv() {
+        for job in self.intake.rest(&mut self.parts.queue) {
             job.flushed.failed(StorageError::Closed);
         }
         self.parts.db.close();

@@ -15,22 +15,41 @@ use crate::read::parse;
 
 /// The most rows one transaction removes, and the most bytes.
 const ROWS: usize = 256;
-const BYTES: usize = 4 * 1024 * 1024;
+const BYTES: u64 = 4 * 1024 * 1024;
 
-/// While the queue never runs dry, every so many transactions remove some rows on the side.
-const RIDE_EVERY: u32 = 16;
+/// What a transaction removes that has nothing else to do: whoever comes meanwhile waits for it.
+const IDLE_BYTES: u64 = 1024 * 1024;
+
+/// While the queue never runs dry, every so many transactions remove some rows on the side: twice
+/// as much as was written since, so that the file does not grow, and not all there is, since those
+/// who append wait for it; but so much at least.
+const RIDE_EVERY: u32 = 4;
+const RIDE_BYTES: u64 = 256 * 1024;
+
+/// What a transaction is to remove.
+#[derive(Clone, Copy)]
+pub(super) struct Share {
+    /// Whose rows.
+    pub(super) group: GroupId,
+    /// The last index.
+    pub(super) upto: u64,
+    /// About how many bytes.
+    pub(super) bytes: u64,
+}
 
 /// What is left to remove.
 #[derive(Default)]
 pub(super) struct Sweep {
     pending: BTreeMap<GroupId, u64>,
     since: u32,
+    /// Bytes written since rows were removed.
+    written: u64,
 }
 
 impl Sweep {
     /// Rows of all these groups may be left from before.
     pub(super) fn new(pending: BTreeMap<GroupId, u64>) -> Self {
-        Self { pending, since: 0 }
+        Self { pending, since: 0, written: 0 }
     }
 
     /// Whether there is anything to remove.
@@ -38,9 +57,27 @@ impl Sweep {
         !self.pending.is_empty()
     }
 
-    /// The next group to remove from, and the last index.
-    pub(super) fn first(&self) -> Option<(GroupId, u64)> {
-        self.pending.first_key_value().map(|(group, upto)| (*group, *upto))
+    /// What a transaction of its own removes.
+    pub(super) fn idle(&self) -> Option<Share> {
+        let (group, upto) = self.pending.first_key_value()?;
+        Some(Share { group: *group, upto: *upto, bytes: IDLE_BYTES })
+    }
+
+    /// What the transaction that is about to be made removes beside its own.
+    pub(super) fn ride(&mut self, hurry: bool) -> Option<Share> {
+        self.since += 1;
+        if !hurry && self.since < RIDE_EVERY {
+            return None;
+        }
+        let share = self.idle()?;
+        let bytes = if hurry { BYTES } else { (2 * self.written).clamp(RIDE_BYTES, BYTES) };
+        (self.since, self.written) = (0, 0);
+        Some(Share { bytes, ..share })
+    }
+
+    /// So many bytes were written.
+    pub(super) fn written(&mut self, bytes: u64) {
+        self.written += bytes;
     }
 
     /// These groups were purged up to these indexes.
@@ -54,27 +91,16 @@ impl Sweep {
             self.pending.remove(&group);
         }
     }
-
-    /// Whether the transaction that is about to be made removes some rows, too.
-    pub(super) fn rides(&mut self, hurry: bool) -> bool {
-        self.since += 1;
-        let rides = self.pending() && (hurry || self.since >= RIDE_EVERY);
-        if rides {
-            self.since = 0;
-        }
-        rides
-    }
 }
 
-/// Removes rows of `group` that lie wholly at or before `upto`. Returns whether none is left.
+/// Removes rows that lie wholly at or before the last index. Returns whether none is left.
 pub(super) fn remove(
     log: &mut Table<'_, LogKey, &'static [u8]>,
-    group: GroupId,
-    upto: u64,
+    Share { group, upto, bytes: most }: Share,
 ) -> Result<bool, StorageError> {
     const DOING: &str = "remove purged entries";
     let g = group.get();
-    let (mut last, mut rows, mut bytes, mut all) = (None, 0, 0, true);
+    let (mut last, mut rows, mut bytes, mut all) = (None, 0, 0_u64, true);
     for row in log.range((g, 0)..=(g, upto)).map_err(at(DOING))? {
         let (key, row) = row.map_err(at(DOING))?;
         let first = key.value().1;
@@ -83,11 +109,11 @@ pub(super) fn remove(
         if end > upto + 1 {
             break;
         }
-        if rows == ROWS || bytes >= BYTES {
+        if rows == ROWS || bytes >= most {
             all = false;
             break;
         }
-        (last, rows, bytes) = (Some(first), rows + 1, bytes + row.value().len());
+        (last, rows, bytes) = (Some(first), rows + 1, bytes + row.value().len() as u64);
     }
     if let Some(last) = last {
         log.retain_in((g, 0)..=(g, last), |_, _| false).map_err(at(DOING))?;
