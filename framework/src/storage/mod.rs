@@ -21,6 +21,12 @@ use crate::error::StorageError;
 use crate::types::{ClusterId, DiskId, GroupId, LogIndex, NodeId};
 use crate::watch::Watcher;
 
+/// Whether `bytes` are an entry as the framework encoded it, by its checksum. A plugin need not look,
+/// the framework checks every entry it reads; one that finds a damaged file may, to say what it lost.
+pub fn is_whole_entry(bytes: &[u8]) -> bool {
+    crate::format::entry::verify(bytes).is_ok()
+}
+
 /// What a data directory belongs to. Written once, before the first message to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {

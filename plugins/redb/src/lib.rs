@@ -26,6 +26,7 @@
 //! storage takes no more and its health is [`quorate::storage::Health::Failed`]. Only want of space is foreseen, as
 //! [`quorate::storage::Health::Low`], and survived once, from the reserve.
 
+mod autopsy;
 mod backend;
 mod builder;
 mod check;

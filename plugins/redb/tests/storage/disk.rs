@@ -166,6 +166,21 @@ impl Disk {
         self.lock().shrinks_to_fail
     }
 
+    /// The bytes of a file as a reader sees them.
+    pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
+        let state = self.lock();
+        state.inodes[&state.names[path]].live.clone()
+    }
+
+    /// Replaces the bytes of a file, behind everyone's back.
+    pub(crate) fn set_bytes(&self, path: &Path, bytes: &[u8]) {
+        let mut state = self.lock();
+        let inode = state.names[path];
+        let inode = state.inodes.get_mut(&inode).expect("a name has an inode");
+        (inode.live, inode.durable) = (bytes.to_vec(), bytes.to_vec());
+        inode.unsynced.clear();
+    }
+
     pub(crate) fn exists(&self, path: &Path) -> bool {
         self.lock().names.contains_key(path)
     }

@@ -14,6 +14,7 @@ use quorate_redb::RedbStorage;
 use tempfile::tempdir;
 
 use crate::common::*;
+use crate::random::Random;
 
 const CHILD: &str = "QUORATE_REDB_KILL";
 const NAME: &str = "kill::killed_writers_lose_nothing_acknowledged";
@@ -101,19 +102,10 @@ impl Step {
     }
 }
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
 /// Writes until it is killed.
 fn child(dir: &Path, seed: u64) {
     let storage = open(dir);
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut models: Vec<Model> = GROUPS.iter().map(|group| Model::read(&storage, *group)).collect();
     let mut waiting: Vec<(usize, Step, Receipt)> = Vec::new();
     let say = |verb: &str, at: usize, step: Step| {
@@ -204,7 +196,7 @@ fn killed_writers_lose_nothing_acknowledged() {
     }
     let dir = tempdir().expect("a directory");
     let mut heard: [Heard; 3] = Default::default();
-    let mut random = Random(99);
+    let mut random = Random::seeded();
     let mut acknowledged = 0;
     for cycle in 0..CYCLES {
         let mut child = Command::new(std::env::current_exe().expect("this test"))
