@@ -25,7 +25,7 @@ use quorate::types::GroupId;
 use self::batch::{Batch, Outcome};
 pub(crate) use self::done::Done;
 pub(crate) use self::space::Space;
-use self::sweep::Sweep;
+use self::sweep::{Amount, Sweep};
 use crate::database::{Db, Durability};
 use crate::error::again;
 use crate::hooks::{Lock, Pause, Sleep};
@@ -131,7 +131,7 @@ impl Writer {
         }
         if !self.broken && !self.committed.is_empty() {
             self.pause().await;
-            if let Err(error) = self.commit(&[], false) {
+            if let Err(error) = self.commit(&[], None) {
                 tracing::warn!(%error, "the committed marker is not on the disk; it is older after a restart");
             }
         }
@@ -156,7 +156,7 @@ impl Writer {
             if !jobs.is_empty() {
                 return Step::Write(jobs);
             }
-            if self.sweep.pending() && !self.broken {
+            if !self.sweep.pending().is_empty() && !self.broken {
                 return Step::Idle;
             }
             // What was queued with the first shares its transaction: around again.
@@ -220,9 +220,10 @@ impl Writer {
 
     /// Removes some purged rows, and looks at the disk again when it is nearly full.
     async fn tidy(&mut self) {
-        if self.sweep.pending() {
+        if !self.sweep.pending().is_empty() {
             self.pause().await;
-            if let Err(error) = self.commit(&[], true) {
+            let sweep = self.sweep.idle();
+            if let Err(error) = self.commit(&[], Some(sweep)) {
                 return self.fail(Vec::new(), &error);
             }
         }
@@ -233,7 +234,7 @@ impl Writer {
 
     /// Looks how much room there is. Nobody waits for a receipt meanwhile: it may take a while.
     fn look(&mut self) {
-        if let Err(error) = self.parts.space.check(&self.parts.db, self.sweep.pending()) {
+        if let Err(error) = self.parts.space.check(&self.parts.db, !self.sweep.pending().is_empty()) {
             self.fail(Vec::new(), &error);
         }
     }
@@ -249,7 +250,7 @@ impl Writer {
     }
 
     /// One transaction. One that fails for want of space is done again from the reserve.
-    fn commit(&mut self, jobs: &[Job], sweep: bool) -> Result<(), StorageError> {
+    fn commit(&mut self, jobs: &[Job], sweep: Option<Amount>) -> Result<(), StorageError> {
         let outcome = match self.attempt(jobs, sweep, false) {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -263,21 +264,28 @@ impl Writer {
         };
         self.committed.clear();
         self.extents.extend(outcome.extents);
-        if let Some((group, upto)) = outcome.swept {
+        for (group, upto) in outcome.swept {
             self.sweep.finished(group, upto);
         }
         self.sweep.add(outcome.purges);
-        self.parts.space.written(outcome.bytes, outcome.swept.is_some());
+        self.sweep.written(outcome.written);
+        self.parts.space.written(outcome.written.bytes as u64, outcome.removed != Amount::default());
         Ok(())
     }
 
-    fn attempt(&mut self, jobs: &[Job], sweep: bool, replay: bool) -> Result<Outcome, StorageError> {
+    fn attempt(
+        &mut self,
+        jobs: &[Job],
+        sweep: Option<Amount>,
+        replay: bool,
+    ) -> Result<Outcome, StorageError> {
         self.parts.db.forget_failures();
         let batch = Batch {
             jobs,
             committed: &self.committed,
             extents: &self.extents,
-            sweep: self.sweep.first().filter(|_| sweep),
+            pending: self.sweep.pending(),
+            sweep,
             replay,
         };
         self.parts.db.with(|database| batch.commit(self.parts.durability, database))

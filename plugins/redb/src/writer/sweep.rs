@@ -13,34 +13,54 @@ use crate::database::LogKey;
 use crate::error::at;
 use crate::read::parse;
 
-/// The most rows one transaction removes, and the most bytes.
-const ROWS: usize = 256;
-const BYTES: usize = 4 * 1024 * 1024;
+/// How much one transaction removes while nothing else is to be done.
+const IDLE: Amount = Amount { rows: 256, bytes: 4 << 20 };
+
+/// How much at least while there is: a purge of a long log is not to be felt.
+const BUSY: Amount = Amount { rows: 64, bytes: 1 << 20 };
 
 /// While the queue never runs dry, every so many transactions remove some rows on the side.
 const RIDE_EVERY: u32 = 16;
+
+/// Rows and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    /// How many.
+    pub(super) rows: usize,
+    /// How many bytes they have.
+    pub(super) bytes: usize,
+}
+
+impl Amount {
+    /// Adds one row.
+    pub(super) fn add(&mut self, bytes: usize) {
+        (self.rows, self.bytes) = (self.rows + 1, self.bytes + bytes);
+    }
+
+    /// Whether it is as much as `other`, in rows or in bytes.
+    fn reaches(self, other: Self) -> bool {
+        self.rows >= other.rows || self.bytes >= other.bytes
+    }
+}
 
 /// What is left to remove.
 #[derive(Default)]
 pub(super) struct Sweep {
     pending: BTreeMap<GroupId, u64>,
+    /// Transactions since some rows were removed, and what they wrote.
     since: u32,
+    written: Amount,
 }
 
 impl Sweep {
     /// Rows of all these groups may be left from before.
     pub(super) fn new(pending: BTreeMap<GroupId, u64>) -> Self {
-        Self { pending, since: 0 }
+        Self { pending, ..Self::default() }
     }
 
-    /// Whether there is anything to remove.
-    pub(super) fn pending(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
-    /// The next group to remove from, and the last index.
-    pub(super) fn first(&self) -> Option<(GroupId, u64)> {
-        self.pending.first_key_value().map(|(group, upto)| (*group, *upto))
+    /// The last index to remove of each group that has rows to remove.
+    pub(super) fn pending(&self) -> &BTreeMap<GroupId, u64> {
+        &self.pending
     }
 
     /// These groups were purged up to these indexes.
@@ -55,26 +75,61 @@ impl Sweep {
         }
     }
 
-    /// Whether the transaction that is about to be made removes some rows, too.
-    pub(super) fn rides(&mut self, hurry: bool) -> bool {
+    /// A transaction wrote so much.
+    pub(super) fn written(&mut self, amount: Amount) {
         self.since += 1;
-        let rides = self.pending() && (hurry || self.since >= RIDE_EVERY);
-        if rides {
-            self.since = 0;
+        self.written.rows += amount.rows;
+        self.written.bytes += amount.bytes;
+    }
+
+    /// How much a transaction removes that does nothing else.
+    pub(super) fn idle(&mut self) -> Amount {
+        self.since = 0;
+        IDLE
+    }
+
+    /// How much the transaction that is about to be made removes on the side: twice what was written
+    /// meanwhile, so that the file does not grow however busy it is.
+    pub(super) fn rides(&mut self, hurry: bool) -> Option<Amount> {
+        let due = hurry || self.since + 1 >= RIDE_EVERY || self.written.reaches(BUSY);
+        if self.pending.is_empty() || !due {
+            return None;
         }
-        rides
+        let written = std::mem::take(&mut self.written);
+        self.since = 0;
+        let least = if hurry { IDLE } else { BUSY };
+        Some(Amount { rows: least.rows.max(2 * written.rows), bytes: least.bytes.max(2 * written.bytes) })
     }
 }
 
-/// Removes rows of `group` that lie wholly at or before `upto`. Returns whether none is left.
+/// Removes rows that lie wholly at or before the index of their group, up to `most` of them.
+/// Returns the groups of which none is left, and how much was removed.
 pub(super) fn remove(
+    log: &mut Table<'_, LogKey, &'static [u8]>,
+    pending: &BTreeMap<GroupId, u64>,
+    most: Amount,
+) -> Result<(Vec<(GroupId, u64)>, Amount), StorageError> {
+    let (mut swept, mut removed) = (Vec::new(), Amount::default());
+    for (group, upto) in pending {
+        if !remove_of(log, *group, *upto, most, &mut removed)? {
+            break;
+        }
+        swept.push((*group, *upto));
+    }
+    Ok((swept, removed))
+}
+
+/// Removes rows of one group; whether none is left.
+fn remove_of(
     log: &mut Table<'_, LogKey, &'static [u8]>,
     group: GroupId,
     upto: u64,
+    most: Amount,
+    removed: &mut Amount,
 ) -> Result<bool, StorageError> {
     const DOING: &str = "remove purged entries";
     let g = group.get();
-    let (mut last, mut rows, mut bytes, mut all) = (None, 0, 0, true);
+    let (mut last, mut all) = (None, true);
     for row in log.range((g, 0)..=(g, upto)).map_err(at(DOING))? {
         let (key, row) = row.map_err(at(DOING))?;
         let first = key.value().1;
@@ -83,11 +138,12 @@ pub(super) fn remove(
         if end > upto + 1 {
             break;
         }
-        if rows == ROWS || bytes >= BYTES {
+        if removed.reaches(most) {
             all = false;
             break;
         }
-        (last, rows, bytes) = (Some(first), rows + 1, bytes + row.value().len());
+        last = Some(first);
+        removed.add(row.value().len());
     }
     if let Some(last) = last {
         log.retain_in((g, 0)..=(g, last), |_, _| false).map_err(at(DOING))?;

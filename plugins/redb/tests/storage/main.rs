@@ -6,6 +6,7 @@ mod directory;
 mod disk;
 mod disk_full;
 mod flips;
+mod growth;
 mod hooks;
 mod kill;
 mod log;
