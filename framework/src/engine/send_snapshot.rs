@@ -9,9 +9,9 @@ use openraft::Snapshot;
 use super::runtime::{Runtime, before, now};
 use super::snapshot::SnapshotData;
 use super::types::{CommittedLeaderId, Record, Vote};
-use super::wire;
+use super::wire::{self, SnapshotBegin};
 use crate::error::{StorageError, TransportError};
-use crate::format::{FormatError, Reader, frame, frame::Kind};
+use crate::format::{FormatError, frame, frame::Kind};
 use crate::host::{OpenError, Session, expect_frame};
 use crate::types::GroupId;
 
@@ -69,8 +69,22 @@ pub(super) async fn send_snapshot<RT: Runtime>(
     };
     let mut sender =
         Sender::<RT> { session, group, sent: 0, acknowledged: 0, runtime: std::marker::PhantomData };
-    sender.send(wire::snapshot_begin(group, vote, &covers, stored.len)).await?;
+    let begin = SnapshotBegin { vote: *vote, covers, len: stored.len, checksum: stored.checksum };
+    sender.send(wire::snapshot_begin(group, &begin)).await?;
+    // What the receiver has of it is read here all the same, so that its checksum is checked.
+    let mut held = loop {
+        if let Answer::From(bytes) = sender.answer().await? {
+            break bytes;
+        }
+    };
+    if held > 0 {
+        tracing::info!(held, len = stored.len, "a snapshot goes on where it broke off");
+    }
+    (sender.sent, sender.acknowledged) = (held, held);
     while let Some(mut bytes) = stored.next().await? {
+        let there = held.min(bytes.len() as u64);
+        held -= there;
+        drop(bytes.split_to(there as usize));
         while !bytes.is_empty() {
             let chunk = bytes.split_to(bytes.len().min(chunk_bytes));
             sender.chunk(&chunk, chunk_bytes as u64 * WINDOW).await?;
@@ -78,10 +92,20 @@ pub(super) async fn send_snapshot<RT: Runtime>(
     }
     sender.send(frame::begin(Kind::SnapshotEnd, group, 0).freeze()).await?;
     loop {
-        if let Some(vote) = sender.answer().await? {
+        if let Answer::Done(vote) = sender.answer().await? {
             return Ok(vote);
         }
     }
+}
+
+/// What a receiver says.
+enum Answer {
+    /// So many bytes are there already.
+    From(u64),
+    /// More have arrived, or it is still busy.
+    Alive,
+    /// It is installed. The receiver's vote.
+    Done(Vote),
 }
 
 impl<RT: Runtime> Sender<RT> {
@@ -101,16 +125,17 @@ impl<RT: Runtime> Sender<RT> {
         Ok(())
     }
 
-    /// Takes the receiver's next word; its vote when it is done.
-    async fn answer(&mut self) -> Result<Option<Vote>, SendError> {
-        let kinds = [Kind::SnapshotAck, Kind::SnapshotDone, Kind::SnapshotFailed];
+    /// Takes the receiver's next word.
+    async fn answer(&mut self) -> Result<Answer, SendError> {
+        let kinds = [Kind::SnapshotFrom, Kind::SnapshotAck, Kind::SnapshotDone, Kind::SnapshotFailed];
         let answer = expect_frame(&mut self.session.stream, &kinds, self.group);
         let answer = before::<RT, _>(now::<RT>() + STALL, answer).await.ok_or(SendError::Stalled)??;
         match answer {
-            Some((Kind::SnapshotDone, body)) => Ok(Some(wire::read_snapshot_done(body)?)),
+            Some((Kind::SnapshotDone, body)) => Ok(Answer::Done(wire::read_snapshot_done(body)?)),
+            Some((Kind::SnapshotFrom, body)) => Ok(Answer::From(wire::read_snapshot_bytes(body)?)),
             Some((Kind::SnapshotAck, body)) => {
-                self.acknowledged = Reader::new("a snapshot ack", body).u64("bytes")?.min(self.sent);
-                Ok(None)
+                self.acknowledged = wire::read_snapshot_bytes(body)?.min(self.sent);
+                Ok(Answer::Alive)
             }
             _ => Err(SendError::Failed),
         }

@@ -36,6 +36,8 @@ pub(super) enum SnapshotData {
 pub(super) struct Stored {
     pub(super) header: Header,
     pub(super) len: u64,
+    /// Of all bytes, where the storage knows it.
+    pub(super) checksum: Option<u32>,
     read: Vec<Bytes>,
     snapshot: StoredSnapshot,
 }
@@ -69,7 +71,8 @@ impl Stored {
         }
         read.reverse();
         let header = decoder.header().cloned().ok_or_else(|| corrupt(group, "it has no header"))?;
-        Ok(Some(Self { header, len: snapshot.len, read, snapshot }))
+        let checksum = snapshot.reader.checksum();
+        Ok(Some(Self { header, len: snapshot.len, checksum, read, snapshot }))
     }
 
     /// The next bytes, from the beginning.

@@ -235,22 +235,52 @@ pub(super) fn read_transfer_response<RT: Runtime>(
     Ok(response)
 }
 
-/// The body of the frame that announces a snapshot: the leader's vote, what it covers, its length.
-pub(super) fn snapshot_begin(group: GroupId, vote: &Vote, covers: &RaftLogId, len: u64) -> Bytes {
+/// What announces a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SnapshotBegin {
+    /// The leader's.
+    pub(super) vote: Vote,
+    /// The last log id it covers.
+    pub(super) covers: RaftLogId,
+    /// How many bytes it has.
+    pub(super) len: u64,
+    /// Their CRC-32C. Without it every transfer begins at the first byte.
+    pub(super) checksum: Option<u32>,
+}
+
+/// The frame that announces a snapshot:
+/// `vote | covers: term u64, index u64 | length u64 | checksum u32 (option)`.
+pub(super) fn snapshot_begin(group: GroupId, begin: &SnapshotBegin) -> Bytes {
     let mut out = frame::begin(frame::Kind::SnapshotBegin, group, 64);
-    put_vote(&mut out, vote);
-    Writer::put_log_id(&mut out, to_log_id(covers));
-    out.put_u64_le(len);
+    put_vote(&mut out, &begin.vote);
+    Writer::put_log_id(&mut out, to_log_id(&begin.covers));
+    out.put_u64_le(begin.len);
+    out.put_option(begin.checksum, BytesMut::put_u32_le);
     out.freeze()
 }
 
-pub(super) fn read_snapshot_begin(body: Bytes) -> Result<(Vote, RaftLogId, u64), FormatError> {
+pub(super) fn read_snapshot_begin(body: Bytes) -> Result<SnapshotBegin, FormatError> {
     let mut reader = Reader::new("a snapshot begin", body);
     let vote = read_vote(&mut reader)?;
     let covers = from_log_id(reader.log_id("covers")?);
     let len = reader.u64("length")?;
+    let checksum = reader.option("checksum", |reader| reader.u32("checksum"))?;
     reader.finish()?;
-    Ok((vote, covers, len))
+    Ok(SnapshotBegin { vote, covers, len, checksum })
+}
+
+/// The frame that says how many bytes of a snapshot have arrived, or are there already.
+pub(super) fn snapshot_bytes(kind: frame::Kind, group: GroupId, bytes: u64) -> Bytes {
+    let mut out = frame::begin(kind, group, 8);
+    out.put_u64_le(bytes);
+    out.freeze()
+}
+
+pub(super) fn read_snapshot_bytes(body: Bytes) -> Result<u64, FormatError> {
+    let mut reader = Reader::new("a snapshot answer", body);
+    let bytes = reader.u64("bytes")?;
+    reader.finish()?;
+    Ok(bytes)
 }
 
 pub(super) fn snapshot_done(group: GroupId, vote: &Vote) -> Bytes {
@@ -359,7 +389,24 @@ mod tests {
         }
         let response = VoteResponse::<C>::new(vote(), None, true);
         assert_eq!(read_vote_response::<TokioRuntime>(vote_response(&response)), Ok(response));
-        let begin = snapshot_begin(GroupId(1), &vote(), &id(7), 8).slice(frame::HEADER_BYTES..);
-        assert_eq!(read_snapshot_begin(begin), Ok((vote(), id(7), 8)));
+        for checksum in [None, Some(9)] {
+            let begin = SnapshotBegin { vote: vote(), covers: id(7), len: 8, checksum };
+            let body = snapshot_begin(GroupId(1), &begin).slice(frame::HEADER_BYTES..);
+            assert_eq!(read_snapshot_begin(body), Ok(begin));
+        }
+    }
+
+    #[test]
+    fn golden_snapshot_frames() {
+        let begin = SnapshotBegin { vote: vote(), covers: id(7), len: 0x0102, checksum: Some(0x0304) };
+        let bytes = snapshot_begin(GroupId(1), &begin);
+        let mut golden = vec![1, 7, 1, 0, 0, 0, 0, 0, 0, 0];
+        golden.extend(&snapshot_done(GroupId(1), &vote())[frame::HEADER_BYTES..]);
+        golden.extend(id(7).committed_leader_id().to_le_bytes());
+        golden.extend([7, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 1, 4, 3, 0, 0]);
+        assert_eq!(bytes, golden);
+        let from = snapshot_bytes(frame::Kind::SnapshotFrom, GroupId(1), 0x0506);
+        assert_eq!(from.as_ref(), [1, 13, 1, 0, 0, 0, 0, 0, 0, 0, 6, 5, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(read_snapshot_bytes(from.slice(frame::HEADER_BYTES..)), Ok(0x0506));
     }
 }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 pub use self::flushed::{Flushed, Receipt};
 pub use self::health::Health;
 pub use self::memory::{MemoryStorage, StorageOperation, StoredBytes};
-pub use self::snapshot::{SnapshotReader, SnapshotWriter, StoredSnapshot};
+pub use self::snapshot::{ResumedSnapshot, SnapshotId, SnapshotReader, SnapshotWriter, StoredSnapshot};
 use crate::error::StorageError;
 use crate::types::{ClusterId, DiskId, GroupId, LogIndex, NodeId};
 use crate::watch::Watcher;
@@ -193,6 +193,27 @@ pub trait Storage: Send + Sync + 'static {
     /// `snapshot_not_committed_is_absent_after_crash`.
     async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError>;
 
+    /// Begins the snapshot `id` of `group`, or goes on with what an earlier call for the same one left
+    /// behind. The default always begins.
+    ///
+    /// # Contract
+    /// - What is held is a prefix of what was written under the same `id`, and durable. An earlier
+    ///   writer of the group that is still there writes no more.
+    /// - A writer dropped uncommitted may keep what it wrote; [`SnapshotWriter::discard`] removes it,
+    ///   and so does a call with another `id`. At most one is kept per group.
+    /// - Until its commit it is as invisible as any other.
+    ///
+    /// # Called by
+    /// the engine, for a snapshot that another node sends.
+    async fn resume_snapshot(
+        &self,
+        group: GroupId,
+        id: &SnapshotId,
+    ) -> Result<ResumedSnapshot, StorageError> {
+        let _ = id;
+        Ok(ResumedSnapshot::fresh(self.snapshot_writer(group).await?))
+    }
+
     /// Opens the last committed snapshot of `group`, or `None`.
     ///
     /// # Conformance
@@ -241,6 +262,13 @@ impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
     }
     async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError> {
         (**self).snapshot_writer(group).await
+    }
+    async fn resume_snapshot(
+        &self,
+        group: GroupId,
+        id: &SnapshotId,
+    ) -> Result<ResumedSnapshot, StorageError> {
+        (**self).resume_snapshot(group, id).await
     }
     async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError> {
         (**self).snapshot(group).await

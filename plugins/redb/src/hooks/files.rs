@@ -17,6 +17,9 @@ pub trait Files: Send + Sync + 'static {
     /// Creates an empty file, in the place of whatever had that name.
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
 
+    /// Opens a file to go on writing it after its first `len` bytes; what lies behind them is cut off.
+    fn resume(&self, path: &Path, len: u64) -> io::Result<Box<dyn WriteFile>>;
+
     /// Renames `from` to `to`, atomically, replacing what was there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 

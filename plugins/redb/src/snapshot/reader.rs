@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quorate::error::StorageError;
 use quorate::storage::SnapshotReader;
 
-use super::trailer::{Trailer, damaged};
+use super::trailer::damaged;
 use crate::hooks::ReadFile;
 
 /// Bytes read at once.
@@ -24,9 +24,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads the bytes before `trailer`.
-    pub(super) fn new(file: Box<dyn ReadFile>, path: PathBuf, trailer: &Trailer) -> Self {
-        Self { file, path, at: 0, len: trailer.len, crc: crc32c::crc32c(&[]), expected: trailer.crc }
+    /// Reads the first `len` bytes, whose checksum is `expected`.
+    pub(super) fn new(file: Box<dyn ReadFile>, path: PathBuf, len: u64, expected: u32) -> Self {
+        Self { file, path, at: 0, len, crc: crc32c::crc32c(&[]), expected }
     }
 }
 
@@ -46,5 +46,9 @@ impl SnapshotReader for Reader {
         self.crc = crc;
         self.at += chunk.len() as u64;
         Ok((!chunk.is_empty()).then(|| chunk.into()))
+    }
+
+    fn checksum(&self) -> Option<u32> {
+        Some(self.expected)
     }
 }

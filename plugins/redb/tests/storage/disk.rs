@@ -437,6 +437,12 @@ impl Files for Disk {
         let mut state = self.lock();
         Ok(Box::new(self.handle(state.create(path)?, state.boot)))
     }
+    fn resume(&self, path: &Path, len: u64) -> io::Result<Box<dyn WriteFile>> {
+        let mut state = Disk::lock(self);
+        let inode = state.find(path)?;
+        state.apply(inode, Change::Len(len))?;
+        Ok(Box::new(self.handle(inode, state.boot)))
+    }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();
         let inode = state.find(from)?;

@@ -12,4 +12,5 @@ mod kill;
 mod log;
 mod power;
 mod random;
+mod resume;
 mod snapshots;
