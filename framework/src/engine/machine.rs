@@ -225,6 +225,18 @@ impl Applier {
         Ok(answers)
     }
 
+    /// Asks for a snapshot at once, if there is anything that the last one does not cover.
+    pub(super) fn compact(&self) {
+        if self.bytes_since_snapshot.load(Ordering::Relaxed) > 0 {
+            self.snapshot_due.set(true);
+        }
+    }
+
+    /// A snapshot came to nothing: the next entry asks for another.
+    fn not_built(&self) {
+        self.bytes_since_snapshot.fetch_add(self.snapshot_bytes, Ordering::Relaxed);
+    }
+
     /// Captures what a snapshot needs; `None` when nothing was applied.
     fn capture(&self) -> Option<(Header, SnapshotJob)> {
         // Nothing is applied meanwhile: the one worker that applies is the one that is here. Queries
@@ -339,7 +351,7 @@ impl<RT: Runtime> RaftStateMachine<TypeConfig<RT>> for Machine<RT> {
     async fn get_snapshot_builder(&mut self) -> Builder<RT> {
         Builder {
             captured: Mutex::new(self.applier.capture()),
-            group: self.applier.group,
+            applier: self.applier.clone(),
             storage: self.storage.clone(),
             runtime: PhantomData,
         }
@@ -375,7 +387,7 @@ impl<RT: Runtime> RaftStateMachine<TypeConfig<RT>> for Machine<RT> {
 pub(super) struct Builder<RT> {
     /// In a mutex only because the library wants builders to be `Sync`: it is never locked.
     captured: Mutex<Option<(Header, SnapshotJob)>>,
-    group: GroupId,
+    applier: Arc<Applier>,
     storage: Arc<dyn Storage>,
     runtime: PhantomData<fn() -> RT>,
 }
@@ -385,11 +397,17 @@ impl<RT: Runtime> RaftSnapshotBuilder<TypeConfig<RT>> for Builder<RT> {
 
     async fn build_snapshot(&mut self) -> Result<MachineSnapshot, io::Error> {
         let captured = self.captured.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((header, job)) = captured else {
-            return Ok(Snapshot { meta: SnapshotMeta::default(), snapshot: SnapshotData::Nothing });
-        };
-        snapshot::build::<RT>(&*self.storage, header, job).await.map_err(to_io)?;
-        let current = current_snapshot(&*self.storage, self.group).await.map_err(to_io)?;
-        current.ok_or_else(|| io::Error::other("the snapshot just committed is not there"))
+        let nothing = || Snapshot { meta: SnapshotMeta::default(), snapshot: SnapshotData::Nothing };
+        let Some((header, job)) = captured else { return Ok(nothing()) };
+        let built = snapshot::build::<RT>(&*self.storage, header, job).await;
+        let current = async || current_snapshot(&*self.storage, self.applier.group).await.map_err(to_io);
+        // The log is whole without it, and room may come back: an error here would stop the node.
+        if let Err(error @ StorageError::Full { .. }) = built {
+            tracing::warn!(%error, "there is no room for a snapshot");
+            self.applier.not_built();
+            return Ok(current().await?.unwrap_or_else(nothing));
+        }
+        built.map_err(to_io)?;
+        current().await?.ok_or_else(|| io::Error::other("the snapshot just committed is not there"))
     }
 }
