@@ -250,8 +250,8 @@ impl<RT: Runtime> Group<RT> {
     /// Begins, or goes on with what an earlier transfer of the same bytes left here. That is checked
     /// like what arrives; what is not sound is thrown away.
     async fn go_on(&self, begin: &SnapshotBegin, session: &mut Session) -> Result<Arriving, ReceiveError> {
-        if let Some(checksum) = begin.checksum {
-            let id = SnapshotId { covers: to_log_id(&begin.covers), len: begin.len, checksum };
+        if let Some(fingerprint) = begin.fingerprint {
+            let id = SnapshotId { covers: to_log_id(&begin.covers), len: begin.len, fingerprint };
             let ResumedSnapshot { writer, mut held } =
                 self.storage().resume_snapshot(self.group(), &id).await?;
             let (mut decoder, mut received, mut shown) = (Decoder::default(), 0, 0);

@@ -69,7 +69,7 @@ pub(super) async fn send_snapshot<RT: Runtime>(
     };
     let mut sender =
         Sender::<RT> { session, group, sent: 0, acknowledged: 0, runtime: std::marker::PhantomData };
-    let begin = SnapshotBegin { vote: *vote, covers, len: stored.len, checksum: stored.checksum };
+    let begin = SnapshotBegin { vote: *vote, covers, len: stored.len, fingerprint: stored.fingerprint };
     sender.send(wire::snapshot_begin(group, &begin)).await?;
     // What the receiver has of it is read here all the same, so that its checksum is checked.
     let mut held = loop {

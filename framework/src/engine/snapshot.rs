@@ -37,7 +37,7 @@ pub(super) struct Stored {
     pub(super) header: Header,
     pub(super) len: u64,
     /// Of all bytes, where the storage knows it.
-    pub(super) checksum: Option<u32>,
+    pub(super) fingerprint: Option<u32>,
     read: Vec<Bytes>,
     snapshot: StoredSnapshot,
 }
@@ -71,8 +71,8 @@ impl Stored {
         }
         read.reverse();
         let header = decoder.header().cloned().ok_or_else(|| corrupt(group, "it has no header"))?;
-        let checksum = snapshot.reader.checksum();
-        Ok(Some(Self { header, len: snapshot.len, checksum, read, snapshot }))
+        let fingerprint = snapshot.reader.fingerprint();
+        Ok(Some(Self { header, len: snapshot.len, fingerprint, read, snapshot }))
     }
 
     /// The next bytes, from the beginning.

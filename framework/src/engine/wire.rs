@@ -244,18 +244,18 @@ pub(super) struct SnapshotBegin {
     pub(super) covers: RaftLogId,
     /// How many bytes it has.
     pub(super) len: u64,
-    /// Their CRC-32C. Without it every transfer begins at the first byte.
-    pub(super) checksum: Option<u32>,
+    /// What tells them from others. Without it every transfer begins at the first byte.
+    pub(super) fingerprint: Option<u32>,
 }
 
 /// The frame that announces a snapshot:
-/// `vote | covers: term u64, index u64 | length u64 | checksum u32 (option)`.
+/// `vote | covers: term u64, index u64 | length u64 | fingerprint u32 (option)`.
 pub(super) fn snapshot_begin(group: GroupId, begin: &SnapshotBegin) -> Bytes {
     let mut out = frame::begin(frame::Kind::SnapshotBegin, group, 64);
     put_vote(&mut out, &begin.vote);
     Writer::put_log_id(&mut out, to_log_id(&begin.covers));
     out.put_u64_le(begin.len);
-    out.put_option(begin.checksum, BytesMut::put_u32_le);
+    out.put_option(begin.fingerprint, BytesMut::put_u32_le);
     out.freeze()
 }
 
@@ -264,9 +264,9 @@ pub(super) fn read_snapshot_begin(body: Bytes) -> Result<SnapshotBegin, FormatEr
     let vote = read_vote(&mut reader)?;
     let covers = from_log_id(reader.log_id("covers")?);
     let len = reader.u64("length")?;
-    let checksum = reader.option("checksum", |reader| reader.u32("checksum"))?;
+    let fingerprint = reader.option("fingerprint", |reader| reader.u32("fingerprint"))?;
     reader.finish()?;
-    Ok(SnapshotBegin { vote, covers, len, checksum })
+    Ok(SnapshotBegin { vote, covers, len, fingerprint })
 }
 
 /// The frame that says how many bytes of a snapshot have arrived, or are there already.
@@ -389,8 +389,8 @@ mod tests {
         }
         let response = VoteResponse::<C>::new(vote(), None, true);
         assert_eq!(read_vote_response::<TokioRuntime>(vote_response(&response)), Ok(response));
-        for checksum in [None, Some(9)] {
-            let begin = SnapshotBegin { vote: vote(), covers: id(7), len: 8, checksum };
+        for fingerprint in [None, Some(9)] {
+            let begin = SnapshotBegin { vote: vote(), covers: id(7), len: 8, fingerprint };
             let body = snapshot_begin(GroupId(1), &begin).slice(frame::HEADER_BYTES..);
             assert_eq!(read_snapshot_begin(body), Ok(begin));
         }
@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn golden_snapshot_frames() {
-        let begin = SnapshotBegin { vote: vote(), covers: id(7), len: 0x0102, checksum: Some(0x0304) };
+        let begin = SnapshotBegin { vote: vote(), covers: id(7), len: 0x0102, fingerprint: Some(0x0304) };
         let bytes = snapshot_begin(GroupId(1), &begin);
         let mut golden = vec![1, 7, 1, 0, 0, 0, 0, 0, 0, 0];
         golden.extend(&snapshot_done(GroupId(1), &vote())[frame::HEADER_BYTES..]);

@@ -13,8 +13,8 @@ pub struct SnapshotId {
     pub covers: LogId,
     /// How many bytes it has.
     pub len: u64,
-    /// The CRC-32C of them all.
-    pub checksum: u32,
+    /// As [`SnapshotReader::fingerprint`] of where they come from says.
+    pub fingerprint: u32,
 }
 
 /// A snapshot to go on with, as [`Storage::resume_snapshot`](super::Storage::resume_snapshot) gives it.
@@ -76,9 +76,11 @@ pub trait SnapshotReader: Send + Sync {
     /// is sensible.
     async fn next(&mut self) -> Result<Option<Bytes>, StorageError>;
 
-    /// The CRC-32C of all the bytes, where it is known before they are read. Without it a transfer
-    /// that breaks off begins anew; the default does not know.
-    fn checksum(&self) -> Option<u32> {
+    /// What tells these bytes from others that cover the same and are as many, where it is known before
+    /// they are read. A CRC-32C of them all will not do: they end in one of the framework's, and its
+    /// CRC is always the same. Without a fingerprint a transfer that breaks off begins anew, which is
+    /// the default.
+    fn fingerprint(&self) -> Option<u32> {
         None
     }
 }

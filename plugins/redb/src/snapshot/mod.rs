@@ -121,7 +121,7 @@ impl Snapshots {
         };
         let path = self.dir.join(name(group, covers));
         let (trailer, file) = Trailer::read(self.files.as_ref(), &path, group, covers)?;
-        let reader = Box::new(Reader::new(file, path, trailer.len, trailer.crc));
+        let reader = Box::new(Reader::new(file, path, trailer.len, trailer.crc).with_fingerprint()?);
         Ok(Some(StoredSnapshot { covers, len: trailer.len, reader }))
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Kept {
 
 /// The name of the file for the bytes of `id`.
 pub(super) fn name(group: GroupId, id: &SnapshotId) -> String {
-    format!("{group}-{}.{}-{:08x}{PART}", id.covers, id.len, id.checksum)
+    format!("{group}-{}.{}-{:08x}{PART}", id.covers, id.len, id.fingerprint)
 }
 
 /// Whose a file is that has such a name or is the record of one, and what it is to cover.
@@ -42,8 +42,12 @@ pub(super) fn parse_name(text: &str) -> Option<(GroupId, LogId)> {
     let text = text.strip_suffix(KEPT).unwrap_or(text);
     let (head, rest) = text.strip_suffix(PART)?.split_once('.')?;
     let (group, covers) = super::parse_name(&format!("{head}.snap"))?;
-    let (len, checksum) = rest.split_once('-')?;
-    let id = SnapshotId { covers, len: len.parse().ok()?, checksum: u32::from_str_radix(checksum, 16).ok()? };
+    let (len, fingerprint) = rest.split_once('-')?;
+    let id = SnapshotId {
+        covers,
+        len: len.parse().ok()?,
+        fingerprint: u32::from_str_radix(fingerprint, 16).ok()?,
+    };
     (name(group, &id) == text).then_some((group, covers))
 }
 
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_name_says_which_bytes_they_are() {
-        let id = SnapshotId { covers: LogId::new(3, 17), len: 300, checksum: 0x0403_0201 };
+        let id = SnapshotId { covers: LogId::new(3, 17), len: 300, fingerprint: 0x0403_0201 };
         assert_eq!(name(GroupId(0), &id), "g0-T3-17.300-04030201.part");
         for name in ["g0-T3-17.300-04030201.part", "g0-T3-17.300-04030201.part.kept"] {
             assert_eq!(parse_name(name), Some((GroupId(0), LogId::new(3, 17))), "{name}");

@@ -21,7 +21,7 @@ fn bytes(len: usize) -> Bytes {
 }
 
 fn id_of(bytes: &[u8], index: u64) -> SnapshotId {
-    SnapshotId { covers: LogId::new(1, index), len: bytes.len() as u64, checksum: crc32c::crc32c(bytes) }
+    SnapshotId { covers: LogId::new(1, index), len: bytes.len() as u64, fingerprint: crc32c::crc32c(bytes) }
 }
 
 fn resume(storage: &RedbStorage, group: GroupId, id: &SnapshotId) -> ResumedSnapshot {
@@ -81,8 +81,23 @@ fn a_transfer_that_broke_off_goes_on_where_it_was_after_a_reopen_too() {
     block_on(resumed.writer.commit(id.covers)).expect("a sound disk");
     assert!(read_snapshot(&storage, G0).expect("sound") == Some((id.covers, all.to_vec())));
     assert_eq!(names(dir.path()), ["g0-T1-9.snap"]);
-    let stored = block_on(storage.snapshot(G0)).expect("sound").expect("there");
-    assert_eq!(stored.reader.checksum(), Some(id.checksum), "it can be sent on and broken off in its turn");
+}
+
+#[test]
+fn snapshots_that_end_in_their_checksum_have_fingerprints_of_their_own() {
+    let dir = tempdir().expect("a directory");
+    let storage = open(dir.path());
+    let fingerprint = |index, content: &[u8]| {
+        let checksum = crc32c::crc32c(content).to_le_bytes();
+        snapshot(&storage, G0, LogId::new(1, index), &[content, &checksum]).expect("a sound disk");
+        let stored = block_on(storage.snapshot(G0)).expect("sound").expect("there");
+        stored.reader.fingerprint().expect("a file has one")
+    };
+    let one = fingerprint(1, &bytes(100_000));
+    let mut other = bytes(100_000).to_vec();
+    other[50_000] ^= 1;
+    assert_ne!(fingerprint(1, &other), one);
+    assert_eq!(fingerprint(2, &bytes(100_000)), one, "the same bytes, whatever they cover");
 }
 
 #[test]
@@ -136,7 +151,10 @@ fn what_is_left_of_a_transfer_is_checked_and_thrown_away() {
         let storage = open(dir.path());
         put(&mut resume(&storage, G0, &id).writer, &all.slice(..200_000));
         drop(storage);
-        let name = names(dir.path()).into_iter().find(|name| name.ends_with(".part")).expect("kept");
+        let name = names(dir.path())
+            .into_iter()
+            .find(|name| Path::new(name).extension().is_some_and(|end| end == "part"))
+            .expect("kept");
         dir.path().join("snap").join(name)
     };
     let path = part();
@@ -216,19 +234,19 @@ fn a_power_cut_at_any_point_of_a_transfer_leaves_a_prefix_or_the_whole() {
             disk.crash(crash);
             let storage = open_on(&disk);
             let what = format!("power cut before operation {at}, {crash:?}");
-            match read_snapshot(&storage, G0).unwrap_or_else(|error| panic!("{what}: {error}")) {
-                Some(found) => assert!(found == (id.covers, all.to_vec()), "{what}"),
-                None => {
-                    let mut resumed = resume(&storage, G0, &id);
-                    let there = held(&mut resumed).unwrap_or_else(|error| panic!("{what}: {error}"));
-                    assert!(there == all[..there.len()], "{what}: other bytes");
-                    resumed_with_some += u32::from(!there.is_empty());
-                    block_on(resumed.writer.write(all.slice(there.len()..))).expect("a sound disk");
-                    block_on(resumed.writer.commit(id.covers)).expect("a sound disk");
-                    let whole = read_snapshot(&storage, G0).expect("sound");
-                    assert!(whole == Some((id.covers, all.to_vec())), "{what}");
-                }
+            let found = read_snapshot(&storage, G0).unwrap_or_else(|error| panic!("{what}: {error}"));
+            if let Some(found) = found {
+                assert!(found == (id.covers, all.to_vec()), "{what}");
+                continue;
             }
+            let mut resumed = resume(&storage, G0, &id);
+            let there = held(&mut resumed).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert!(there == all[..there.len()], "{what}: other bytes");
+            resumed_with_some += u32::from(!there.is_empty());
+            block_on(resumed.writer.write(all.slice(there.len()..))).expect("a sound disk");
+            block_on(resumed.writer.commit(id.covers)).expect("a sound disk");
+            let whole = read_snapshot(&storage, G0).expect("sound");
+            assert!(whole == Some((id.covers, all.to_vec())), "{what}");
         }
     }
     assert!(resumed_with_some > 10, "something was held only {resumed_with_some} times");
