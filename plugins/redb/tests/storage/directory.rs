@@ -145,6 +145,71 @@ fn a_log_that_is_missing_empty_or_junk_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_log_of_another_version_is_refused_as_that() {
+    let (_dir, path) = used();
+    let log = path.join("log.redb");
+    let sound = fs::read(&log).expect("there");
+    // What redb 2 wrote into its two commit slots.
+    let mut older = sound.clone();
+    (older[64], older[192]) = (2, 2);
+    fs::write(&log, &older).expect("a sound disk");
+    let error = refusal(&path);
+    assert!(matches!(error, StorageError::Version { what: "log.redb", found: 2, supported: 3 }), "{error}");
+    assert!(fs::read(&log).expect("there") == older, "it was changed");
+    fs::write(&log, sound).expect("a sound disk");
+    assert_log(&open(&path), G0, 0..20, 100);
+}
+
+#[test]
+fn a_read_only_directory_is_refused_with_its_name_and_the_reason() {
+    use std::io::ErrorKind;
+
+    use crate::disk::Disk;
+
+    let disk = Disk::default();
+    let storage = RedbStorage::builder("/n1").hooks(disk.hooks()).open().expect("it opens");
+    block_on(storage.set_identity_once(&identity(1))).expect("its own identity");
+    write(&storage, G0, append_of(G0, 0..3, 100));
+    block_on(storage.close());
+    disk.set_read_only(true);
+    let error = RedbStorage::builder("/n1").hooks(disk.hooks()).open().expect_err("it cannot be written");
+    match &error {
+        StorageError::Io { path, source, .. } => {
+            assert_eq!(source.kind(), ErrorKind::ReadOnlyFilesystem);
+            assert!(path.as_ref().is_some_and(|path| path.starts_with("/n1")), "{error:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let fresh = RedbStorage::builder("/n2").hooks(disk.hooks()).open();
+    assert!(matches!(fresh, Err(StorageError::Io { .. })), "{fresh:?}");
+    disk.set_read_only(false);
+    let storage = RedbStorage::builder("/n1").hooks(disk.hooks()).open().expect("it opens");
+    assert_log(&storage, G0, 0..3, 100);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_without_permission_is_refused_and_left_as_it_was() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let parent = tempdir().expect("a directory");
+    let dir = parent.path().join("n1");
+    fs::create_dir(&dir).expect("a sound disk");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o500)).expect("it is ours");
+    let superuser = fs::write(dir.join("probe"), b"").is_ok();
+    if !superuser {
+        let error = refusal(&dir);
+        assert!(
+            matches!(&error, StorageError::Io { path: Some(path), .. } if path.starts_with(&dir)),
+            "{error:?}"
+        );
+        assert_eq!(fs::read_dir(&dir).expect("readable").count(), 0);
+    }
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    drop(open(&dir));
+}
+
+#[test]
 fn a_torn_creation_is_begun_again() {
     let dir = tempdir().expect("a directory");
     fs::write(dir.path().join("log.redb.tmp"), b"half").expect("a sound disk");

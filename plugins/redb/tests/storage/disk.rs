@@ -101,6 +101,10 @@ struct State {
     syncs: u64,
     capacity: Option<u64>,
     syncs_fail: bool,
+    read_only: bool,
+    /// How many reads of the file under redb succeed before they fail.
+    reads_left: Option<u64>,
+    reads: u64,
     shrinks_to_fail: u32,
 }
 
@@ -154,6 +158,21 @@ impl Disk {
     /// From now on, or no longer, flushes fail.
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.lock().syncs_fail = fail;
+    }
+
+    /// Nothing can be changed any more, or can be again.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        self.lock().read_only = read_only;
+    }
+
+    /// After so many more, reads of the file under redb fail; `None`: no longer.
+    pub(crate) fn fail_reads_after(&self, reads: Option<u64>) {
+        self.lock().reads_left = reads;
+    }
+
+    /// How often the file under redb was read since the last time this was asked.
+    pub(crate) fn take_reads(&self) -> u64 {
+        std::mem::take(&mut self.lock().reads)
     }
 
     /// The next so many times that a file is made shorter fail for want of space, as they may where
@@ -259,6 +278,9 @@ impl State {
         if self.dead {
             return Err(no_power());
         }
+        if self.read_only {
+            return Err(ErrorKind::ReadOnlyFilesystem.into());
+        }
         self.fuse = self.fuse.map(|left| left - 1);
         self.ops += 1;
         Ok(())
@@ -355,7 +377,13 @@ impl StorageBackend for Handle {
         Ok(self.state()?.inodes[&self.inode].live.len() as u64)
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.state()?;
+        let mut state = self.state()?;
+        state.reads += 1;
+        match &mut state.reads_left {
+            Some(0) => return Err(io::Error::other("the disk does not read")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         let bytes = &state.inodes[&self.inode].live;
         let found = bytes.get(offset as usize..offset as usize + out.len());
         out.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);
@@ -416,6 +444,9 @@ impl Files for Disk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.alive()?;
+        if state.read_only && !state.dirs.contains(dir) {
+            return Err(ErrorKind::ReadOnlyFilesystem.into());
+        }
         // Directories are durable at once here; their names are not what is tested.
         state.dirs.extend(dir.ancestors().map(Path::to_owned));
         Ok(())

@@ -10,6 +10,7 @@ mod growth;
 mod hooks;
 mod kill;
 mod log;
+mod memory;
 mod power;
 mod random;
 mod resume;
