@@ -161,10 +161,11 @@ impl Builder {
     fn open_log(&self) -> Result<(Option<Identity>, Db), StorageError> {
         let files = self.hooks.files.as_ref();
         let identity = node_file::find(files, &self.dir)?;
-        let settings = Settings {
+        let mut settings = Settings {
             path: self.dir.join(database::NAME),
             backend: self.hooks.backend.clone(),
             step: self.preallocate_bytes,
+            known: 0,
             cache_bytes: self.cache_bytes,
             // As a start after a crash does anyway: a flipped bit in the tree would lose a tail or a
             // vote without a word.
@@ -178,6 +179,8 @@ impl Builder {
             }
             Db::create(files, &self.dir, &settings)?;
         }
+        let known = files.allocated(&settings.path);
+        settings.known = known.map_err(|error| StorageError::io("measure", settings.path.clone(), error))?;
         Ok((identity, Db::open(settings)?))
     }
 

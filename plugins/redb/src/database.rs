@@ -19,6 +19,9 @@ pub(crate) const NAME: &str = "log.redb";
 /// Its name before it is whole.
 pub(crate) const TEMP: &str = "log.redb.tmp";
 
+/// How many bytes are taken ahead of need between two commits: the next flush writes them, too.
+const GROW: u64 = 1 << 20;
+
 /// Group and index of the first entry.
 pub(crate) type LogKey = (u64, u64);
 /// Group and name.
@@ -38,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) backend: OpenBackend,
     /// Bytes of zeros ahead of need.
     pub(crate) step: u64,
+    /// How many bytes of the file take space, when it is opened.
+    pub(crate) known: u64,
     /// Bytes that redb may cache.
     pub(crate) cache_bytes: usize,
     /// Whether an open checks every page of the file.
@@ -99,6 +104,12 @@ impl Db {
         self.shared.set_thrifty(thrifty);
     }
 
+    /// Takes some space ahead of need; whether there is more to take. The thread that writes calls
+    /// it, when nobody waits for a commit.
+    pub(crate) fn grow(&self) -> bool {
+        self.shared.grow(GROW)
+    }
+
     /// Forgets how operations of the backend failed.
     pub(crate) fn forget_failures(&self) {
         self.shared.forget();
@@ -155,7 +166,7 @@ impl Db {
         release(slot.take());
         self.shared.forget();
         // A check of the whole file is for the start; this is in the middle of a write.
-        let settings = Settings { check_pages: false, ..self.settings.clone() };
+        let settings = Settings { check_pages: false, known: u64::MAX, ..self.settings.clone() };
         *slot = Some(guarded(|| open(&settings, Open::Existing, self.shared.clone()))?);
         Ok(())
     }
@@ -193,7 +204,7 @@ fn release(database: Option<Database>) {
 fn open(settings: &Settings, how: Open, shared: Arc<Shared>) -> Result<Database, StorageError> {
     let io = |error| StorageError::io("open", settings.path.clone(), error);
     let backend = (settings.backend)(&settings.path, how).map_err(io)?;
-    let backend = Preallocated::new(backend, settings.step, shared).map_err(io)?;
+    let backend = Preallocated::new(backend, settings.step, settings.known, shared).map_err(io)?;
     // redb would start afresh in an empty file.
     if how == Open::Existing && backend.len().map_err(io)? == 0 {
         return Err(damaged("it is empty"));

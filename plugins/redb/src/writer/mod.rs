@@ -88,6 +88,8 @@ pub(crate) struct Writer {
     sweep: Sweep,
     /// Runs while space is short, whatever is written meanwhile.
     timer: Option<BoxFuture<'static, ()>>,
+    /// Whether there is space to take ahead of need.
+    growing: bool,
     broken: bool,
     finished: bool,
 }
@@ -114,6 +116,7 @@ impl Writer {
             committed: BTreeMap::new(),
             sweep,
             timer: None,
+            growing: false,
             broken: false,
             finished: false,
         }
@@ -156,7 +159,7 @@ impl Writer {
             if !jobs.is_empty() {
                 return Step::Write(jobs);
             }
-            if !self.sweep.pending().is_empty() && !self.broken {
+            if (self.growing || !self.sweep.pending().is_empty()) && !self.broken {
                 return Step::Idle;
             }
             // What was queued with the first shares its transaction: around again.
@@ -213,13 +216,18 @@ impl Writer {
         for job in jobs {
             job.flushed.durable();
         }
+        // Nobody waits for a receipt now.
+        self.growing = self.parts.db.grow();
         if self.parts.space.due() {
             self.look();
         }
     }
 
-    /// Removes some purged rows, and looks at the disk again when it is nearly full.
+    /// Takes some space, removes some purged rows, and looks at the disk again when it is nearly full.
     async fn tidy(&mut self) {
+        if self.growing {
+            self.growing = self.parts.db.grow();
+        }
         if !self.sweep.pending().is_empty() {
             self.pause().await;
             let sweep = self.sweep.idle();

@@ -9,9 +9,11 @@ use quorate::error::StorageError;
 use quorate::storage::Storage;
 use quorate::types::LogId;
 use quorate_redb::RedbStorage;
+use quorate_redb::hooks::Hooks;
 use tempfile::{TempDir, tempdir};
 
 use crate::common::*;
+use crate::hooks::Driver;
 
 /// A closed directory with an identity, a vote and a few entries.
 fn used() -> (TempDir, PathBuf) {
@@ -292,14 +294,20 @@ fn the_file_takes_space_in_steps_and_stays_a_plain_redb_file() {
 
     let dir = tempdir().expect("a directory");
     let log = dir.path().join("log.redb");
-    let storage = open(dir.path());
+    let driver = Driver::default();
+    let builder = RedbStorage::builder(dir.path()).hooks(driver.hooks(Hooks::default(), false));
+    let storage = builder.open().expect("it opens");
+    block_on(storage.set_identity_once(&identity(1))).expect("its own identity");
     for first in (0..60).step_by(10) {
-        write(&storage, G0, append_of(G0, first..first + 10, 50_000));
+        let receipt = queue(&storage, G0, append_of(G0, first..first + 10, 50_000));
+        driver.drive();
+        block_on(receipt).expect("a sound disk");
     }
     let (len, taken) = fs::metadata(&log).map(|file| (file.len(), file.blocks() * 512)).expect("there");
     // 60 entries take 4 MB by themselves. The first 1.5 MB of a new file are as redb makes them.
     assert!(taken > 6 << 20 && taken + (1 << 20) > len, "{taken} of {len} bytes are taken");
     drop(storage);
+    driver.drive();
     let mut database = redb::Database::open(&log).expect("closed before");
     assert!(database.check_integrity().expect("readable"), "nothing had to be repaired");
     drop(database);

@@ -26,7 +26,7 @@ impl Busy {
     fn on(disk: &Disk) -> Self {
         let driver = Driver::default();
         let builder = RedbStorage::builder("/n1").hooks(driver.hooks(disk.hooks(), true));
-        let builder = builder.preallocate_bytes(MIB).ballast_bytes(0).low_water_bytes(0);
+        let builder = builder.preallocate_bytes(MIB / 4).ballast_bytes(0).low_water_bytes(0);
         let storage = builder.open().expect("it opens");
         block_on(storage.set_identity_once(&identity(1))).expect("its own identity");
         Self { storage, driver, waiting: Vec::new() }
@@ -117,12 +117,12 @@ fn a_file_takes_little_more_than_what_it_holds() {
         let disk = Disk::default();
         let mut busy = Busy::on(&disk);
         let (mut end, mut held) = (0, 0);
-        while held < 4 * MIB {
+        while held < 2 * MIB {
             busy.commit(G0, append_of(G0, end..end + batch, len));
             (end, held) = (end + batch, held + batch * len as u64);
         }
-        // A step ahead of need, and rows are rounded up to runs of pages.
-        let allowed = held * 4 / 3 + 2 * MIB;
+        // Two steps ahead of need, and rows are rounded up to runs of pages.
+        let allowed = held * 4 / 3 + MIB;
         assert!(disk.used() <= allowed, "{batch} of {len}: {} bytes for {held}", disk.used());
     }
 }
