@@ -70,7 +70,8 @@ impl Builder {
     }
 
     /// By how many bytes the file takes space ahead of need, rounded up to pages of 4 KiB. 16 MiB
-    /// by default; 0 takes none. A larger step means fewer and longer stalls.
+    /// by default; 0 takes none. The step that is being written and the one after it are filled a piece
+    /// at a time, between commits.
     pub fn preallocate_bytes(mut self, bytes: u64) -> Self {
         self.preallocate_bytes = bytes;
         self
@@ -103,8 +104,8 @@ impl Builder {
         self
     }
 
-    /// Replaces files, backend and tasks, for a simulator.
-    #[doc(hidden)]
+    /// Replaces the file system, what is under redb, and how the writer runs: for a simulator, or a
+    /// test that breaks them.
     pub fn hooks(mut self, hooks: Hooks) -> Self {
         self.hooks = hooks;
         self
