@@ -50,7 +50,7 @@ fn see(storage: &RedbStorage) -> Result<Seen, StorageError> {
 fn fill(storage: &RedbStorage) {
     for round in 0..3 {
         for group in GROUPS {
-            append(storage, group, round * 20..(round + 1) * 20, 700);
+            append(storage, group, round * 20..(round + 1) * 20, 250);
             write(storage, group, vote_of(&format!("T{round} n1")));
         }
     }
@@ -59,7 +59,7 @@ fn fill(storage: &RedbStorage) {
         write(storage, G0, Write::Committed(Bytes::from(index.to_string())));
     }
     write(storage, G1, truncate_of(51));
-    append(storage, G1, 51..53, 30_000);
+    append(storage, G1, 51..53, 6000);
     write(storage, G1, purge_of(24));
 }
 
