@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
@@ -25,11 +25,13 @@ struct Meter {
     sent: Arc<AtomicU64>,
     /// How many more bytes pass before the stream breaks.
     left: Arc<AtomicU64>,
+    /// Whether the streams after that one break as well, until more bytes are left.
+    stays_broken: Arc<AtomicBool>,
 }
 
 impl Default for Meter {
     fn default() -> Self {
-        Self { sent: Arc::default(), left: Arc::new(AtomicU64::new(u64::MAX)) }
+        Self { sent: Arc::default(), left: Arc::new(AtomicU64::new(u64::MAX)), stays_broken: Arc::default() }
     }
 }
 
@@ -48,8 +50,8 @@ impl Sink<Bytes> for MeteredSink {
         let len = frame.len() as u64;
         let left = self.meter.left.load(Ordering::SeqCst);
         if left < len {
-            // Once: the next stream passes.
-            self.meter.left.store(u64::MAX, Ordering::SeqCst);
+            let left = if self.meter.stays_broken.load(Ordering::SeqCst) { 0 } else { u64::MAX };
+            self.meter.left.store(left, Ordering::SeqCst);
             return Err(TransportError::Reset { source: None });
         }
         self.meter.left.store(left - len, Ordering::SeqCst);
@@ -181,6 +183,7 @@ async fn a_restart_of_the_receiver_keeps_what_has_arrived() {
     let meter = cluster.rig.meter.clone();
     meter.sent.store(0, Ordering::SeqCst);
     meter.left.store(STATE * 3 / 4, Ordering::SeqCst);
+    meter.stays_broken.store(true, Ordering::SeqCst);
     cluster.start(follower).await;
     // The transfer breaks off, and the receiver goes down before it can go on.
     let kept = cluster.rig.rig.dir(follower).join("snap");
@@ -194,6 +197,7 @@ async fn a_restart_of_the_receiver_keeps_what_has_arrived() {
     };
     quorate_tests::cluster::within("part of the snapshot is kept", arrived).await;
     cluster.shut_down(follower).await;
+    meter.left.store(u64::MAX, Ordering::SeqCst);
     cluster.start(follower).await;
     assert_caught_up(&cluster, leader, follower).await;
     let sent = meter.sent.load(Ordering::SeqCst);
