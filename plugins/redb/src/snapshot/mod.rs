@@ -11,6 +11,7 @@ mod trailer;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -163,12 +164,18 @@ impl Snapshots {
             let path = path.clone();
             move |error| StorageError::io(doing, path, error)
         };
-        if let Some(kept) = Kept::read(self.files.as_ref(), &path).filter(|kept| kept.len <= id.len) {
-            let file = self.files.resume(&path, kept.len).map_err(io("go on with"))?;
-            let held = self.files.open(&path).map_err(io("read"))?;
-            let held = Box::new(Reader::new(held, path.clone(), kept.len, kept.crc));
-            let writer = Writer::new(self.clone(), group, number, path, file).after(kept);
-            return Ok(ResumedSnapshot { writer: Box::new(writer), held });
+        let kept = Kept::read(self.files.as_ref(), &path).filter(|kept| kept.len <= id.len);
+        match kept.map(|kept| (kept, self.files.resume(&path, kept.len))) {
+            Some((kept, Ok(file))) => {
+                let held = self.files.open(&path).map_err(io("read"))?;
+                let held = Box::new(Reader::new(held, path.clone(), kept.len, kept.crc));
+                let writer = Writer::new(self.clone(), group, number, path, file).after(kept);
+                return Ok(ResumedSnapshot { writer: Box::new(writer), held });
+            }
+            Some((_, Err(error))) if error.kind() != ErrorKind::Unsupported => {
+                return Err(io("go on with")(error));
+            }
+            _ => {}
         }
         let file = self.files.create(&path).map_err(io("create"))?;
         let nothing = Kept { len: 0, crc: crc32c::crc32c(&[]) };
