@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::path::Path;
 
+use quorate::node::config::Config;
 use quorate::prelude::*;
 use quorate::types::Member;
 use quorate::{Cluster, Node};
@@ -44,6 +45,8 @@ async fn start(dir: &Path, id: usize, members: &[Member]) -> Result<Node<Counter
         .storage(RedbStorage::open(dir.join("data"))?)
         .transport(IrohTransport::bind(key, &members[id - 1].address).await?)
         .cluster(Cluster::bootstrap(members.to_vec()))
+        // Patient, because all three share a machine that may be busy with something else.
+        .config(Config::development())
         .start()
         .await?;
     Ok(node)

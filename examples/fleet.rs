@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
+use quorate::node::config::Config;
 use quorate::prelude::*;
 use quorate::storage::MemoryStorage;
 use quorate::transport::{MemoryNetwork, Transport};
@@ -278,6 +279,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .storage(MemoryStorage::new())
             .transport(transport)
             .cluster(Cluster::bootstrap(members.clone()))
+            // Patient, because all three share a machine that may be busy with something else.
+            .config(Config::development())
             .start();
         nodes.push(node.await?);
     }

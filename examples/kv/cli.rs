@@ -107,8 +107,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
                 let expected = "an address and a port at which the other nodes reach this one".to_owned();
                 return Err(UsageError::Value { option: "--listen", found: listen.to_string(), expected });
             }
-            let id: std::num::NonZeroU64 = options.value("--id", "a whole number from 1")?;
-            Ok(Command::Init { data_dir: options.data_dir()?, id: NodeId(id.get()), listen })
+            Ok(Command::Init { id: options.id()?, data_dir: options.data_dir()?, listen })
         }
         "serve" => {
             let mut options = Options::read(args, &["--data-dir", "--http", "--bootstrap"])?;
@@ -152,6 +151,16 @@ impl Options {
     fn value<T: FromStr>(&mut self, option: &'static str, expected: &str) -> Result<T, UsageError> {
         let found = self.take(option)?;
         found.parse().map_err(|_| UsageError::Value { option, expected: expected.to_owned(), found })
+    }
+
+    fn id(&mut self) -> Result<NodeId, UsageError> {
+        let (option, found) = ("--id", self.take("--id")?);
+        // Digits and nothing else: `parse` takes a sign too.
+        let digits = found.bytes().all(|byte| byte.is_ascii_digit());
+        match found.parse() {
+            Ok(id) if digits && id != 0 => Ok(NodeId(id)),
+            _ => Err(UsageError::Value { option, found, expected: "a whole number from 1".to_owned() }),
+        }
     }
 
     fn data_dir(&mut self) -> Result<PathBuf, UsageError> {
@@ -214,6 +223,7 @@ mod tests {
             ("init --listen 1.1.1.1:1 --id 1", "--data-dir is missing"),
             ("init --listen 1.1.1.1:1 --id 0 --data-dir d", "--id is `0`: expected a whole number from 1"),
             ("init --listen 1.1.1.1:1 --id -1 --data-dir d", "--id is `-1`"),
+            ("init --listen 1.1.1.1:1 --id +1 --data-dir d", "--id is `+1`"),
             ("init --listen localhost:1 --id 1 --data-dir d", "--listen is `localhost:1`: expected IP:PORT"),
             ("init --listen 1.1.1.1:0 --id 1 --data-dir d", "expected an address and a port"),
             ("init --listen 0.0.0.0:7001 --id 1 --data-dir d", "expected an address and a port"),

@@ -9,7 +9,7 @@ use quorate::types::{Member, NodeId};
 use quorate_iroh::NodeKey;
 use serde::{Deserialize, Serialize};
 
-use crate::Failure;
+use super::Failure;
 
 /// Who a node is.
 #[derive(Debug)]

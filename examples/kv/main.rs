@@ -8,9 +8,10 @@
 //! ```
 //!
 //! `cli` reads the command line, `identity` keeps who a node is, `machine` is the replicated state,
-//! `request` and `http` are its face, and `serve` puts them on a node. Any node answers any
-//! request. `GET /healthz` is 200 as long as the process serves, also while it waits for the other
-//! nodes; whether there is a leader is seen in `GET /status`.
+//! `request` and `http` are its face, `serve` puts them on a node, and `trace` tells on stderr what
+//! happens (`RUST_LOG` says how much). Any node answers any request. `GET /healthz` is 200 once the
+//! node takes part, and before and after it 503 with the phase and whom it waits for; whether there
+//! is a leader is seen in `GET /status`.
 
 mod cli;
 mod http;
@@ -18,17 +19,18 @@ mod identity;
 mod machine;
 mod request;
 mod serve;
+mod trace;
 
 use std::error::Error;
 use std::process::ExitCode;
 
-use crate::cli::{Command, USAGE};
-use crate::identity::Identity;
+use self::cli::{Command, USAGE};
+use self::identity::Identity;
 
 /// What stops the program.
 type Failure = Box<dyn Error + Send + Sync>;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
@@ -52,6 +54,7 @@ fn run(command: Command) -> Result<(), Failure> {
             println!("{}", Identity::create(&data_dir, id, listen)?.member());
         }
         Command::Serve { data_dir, http, bootstrap } => {
+            let _trace = trace::start()?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(serve::serve(&data_dir, http, bootstrap))?;
         }

@@ -8,7 +8,7 @@ use quorate::client::Consistency;
 /// The most bytes of a key.
 const MAX_KEY_BYTES: usize = 512;
 /// The deadline of a call that names none.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time that a request may name, in ms.
 const MAX_MS: u64 = 3_600_000;
 
@@ -91,8 +91,7 @@ impl Request {
     /// Reads the head of a request. `stale` is the age that `read=stale` allows when it names none.
     ///
     /// # Errors
-    /// 404 for a path that leads nowhere, 405 for a method that it has not, 400 for a key or a
-    /// query that is wrong.
+    /// 404 for a path that leads nowhere, 400 for a method, a key or a query that is wrong.
     pub(crate) fn parse(
         method: &Method,
         path: &str,
@@ -106,7 +105,7 @@ impl Request {
         let allow = route.methods();
         if !allow.split(", ").any(|allowed| allowed == method.as_str()) {
             let reason = format!("{path} has no {method}, only {allow}");
-            return Err(Refusal { status: StatusCode::METHOD_NOT_ALLOWED, reason, allow: Some(allow) });
+            return Err(Refusal { allow: Some(allow), ..Refusal::bad(reason) });
         }
         let mut query = Query::parse(query.unwrap_or_default())?;
         let call = match route {
@@ -146,8 +145,10 @@ impl<'a> Query<'a> {
 
     fn ms(&mut self, name: &str, least: u64) -> Result<Option<Duration>, Refusal> {
         let Some(value) = self.take(name) else { return Ok(None) };
+        // Digits and nothing else: `parse` takes a sign too.
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
         match value.parse::<u64>() {
-            Ok(ms) if (least..=MAX_MS).contains(&ms) => Ok(Some(Duration::from_millis(ms))),
+            Ok(ms) if digits && (least..=MAX_MS).contains(&ms) => Ok(Some(Duration::from_millis(ms))),
             _ => Err(Refusal::bad(format!(
                 "`{name}` is `{value}`: expected a whole number of milliseconds from {least} to {MAX_MS}"
             ))),
@@ -276,6 +277,8 @@ mod tests {
             (400, "PUT /kv/a?read=local", "no parameter `read`"),
             (400, "GET /status?verbose", "no parameter `verbose`"),
             (400, "PUT /kv/a?timeout_ms=0", "from 1 to"),
+            (400, "PUT /kv/a?timeout_ms=+5", "`timeout_ms` is `+5`"),
+            (400, "PUT /kv/a?timeout_ms=", "from 1 to"),
             (400, "PUT /kv/a?timeout_ms=3600001", "from 1 to"),
             (400, "PUT /kv/a?timeout_ms=99999999999999999999", "from 1 to"),
             (400, "PUT /kv/a?timeout_ms=1&timeout_ms=2", "twice"),
@@ -284,16 +287,17 @@ mod tests {
             (404, "GET /kv/a/b", "nothing at"),
             (404, "PUT /kv/a/", "nothing at"),
             (404, "POST /kv/a/cas/", "nothing at"),
-            (405, "POST /kv/a", "only GET, PUT, DELETE"),
-            (405, "GET /kv/a/cas", "only POST"),
-            (405, "HEAD /kv/a", "only GET, PUT, DELETE"),
-            (405, "PUT /status", "only GET"),
+            (400, "POST /kv/a", "only GET, PUT, DELETE"),
+            (400, "GET /kv/a/cas", "only POST"),
+            (400, "HEAD /kv/a", "only GET, PUT, DELETE"),
+            (400, "PUT /status", "only GET"),
         ];
         for (status, line, reason) in rows {
             let refusal = parse(line).expect_err(line);
             assert_eq!(refusal.status.as_u16(), status, "{line}");
             assert!(refusal.reason.contains(reason), "{line}: {}", refusal.reason);
-            assert_eq!(refusal.allow.is_some(), status == 405, "{line}");
+            let allowed = refusal.allow.map(|allow| format!("only {allow}"));
+            assert_eq!(allowed.as_deref(), reason.starts_with("only").then_some(reason), "{line}");
         }
     }
 }

@@ -49,7 +49,16 @@ impl<T: Clone> Watched<T> {
     where
         T: PartialEq,
     {
-        self.update(|current| *current = value);
+        let waiters = {
+            let mut state = lock(&self.0);
+            if state.value == value {
+                return;
+            }
+            state.value = value;
+            state.version += 1;
+            std::mem::take(&mut state.waiters)
+        };
+        waiters.into_values().for_each(Waker::wake);
     }
 
     /// Changes the value in place and wakes every waiter if it differs afterwards.
@@ -73,6 +82,12 @@ impl<T: Clone> Watched<T> {
     /// The value now.
     pub fn get(&self) -> T {
         lock(&self.0).value.clone()
+    }
+
+    /// Looks at the value now, without a copy of it. `look` must not touch this value in any other
+    /// way: it is locked.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&lock(&self.0).value)
     }
 
     /// A watcher that has seen the value as it is now.

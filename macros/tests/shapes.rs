@@ -132,6 +132,27 @@ fn arguments_may_be_called_like_what_is_generated() {
     assert!(matches!(answer, GuestsAnswer::Sum(36)));
 }
 
+/// How a site is built; not the framework's context.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BuildContext(u8);
+
+/// A machine whose commands have a context of their own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, RaftStateMachine)]
+#[raft(command(1, build(ctx: BuildContext) -> u8))]
+pub struct Site;
+
+impl Site {
+    fn build(&mut self, ctx: BuildContext) -> u8 {
+        ctx.0
+    }
+}
+
+#[test]
+fn a_type_of_the_users_may_be_called_a_context() {
+    let response = Site.apply(&mut context(1), SiteCommand::Build { ctx: BuildContext(7) });
+    assert!(matches!(response, SiteResponse::Build(7)));
+}
+
 /// Words that mean something to Rust or to the trait.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, RaftStateMachine)]
 #[raft(

@@ -139,6 +139,32 @@ mod private {
     }
 }
 
+/// Attributes of rustdoc that say nothing about an item.
+pub mod undocumented {
+    use quorate::prelude::*;
+
+    /// A counter.
+    #[derive(Clone, Debug, Default, Serialize, Deserialize, RaftStateMachine)]
+    #[raft(
+        #[doc(alias = "increment")]
+        command(1, add(#[doc(alias = "n")] many: u64) -> u64),
+        #[doc(hidden)]
+        query(1, value() -> u64),
+    )]
+    pub struct Tally(u64);
+
+    impl Tally {
+        fn add(&mut self, many: u64) -> u64 {
+            self.0 += many;
+            self.0
+        }
+
+        fn value(&self) -> u64 {
+            self.0
+        }
+    }
+}
+
 /// Items that go away one day.
 pub mod deprecated {
     use quorate::prelude::*;

@@ -171,17 +171,30 @@ impl<R: Rig> Cluster<R> {
         }
     }
 
+    /// Flips a byte in each of the next `frames` frames with entries from every node to every other.
+    pub fn garble(&self, frames: u32) {
+        for cuts in self.cuts.values() {
+            self.rig.members().into_iter().for_each(|from| cuts.garble(from.identity, frames));
+        }
+    }
+
+    /// Whether one node has received all the frames from another that were to be garbled.
+    pub fn has_garbled(&self) -> bool {
+        let members = self.rig.members();
+        self.cuts.values().any(|cuts| members.iter().any(|from| cuts.to_garble(&from.identity) == 0))
+    }
+
     /// Undoes every cut.
     pub fn heal(&self) {
         self.cuts.values().for_each(Cuts::heal);
     }
 
-    /// Waits until every running node has applied what the one furthest ahead has committed.
+    /// Waits until every running node has applied everything that was acknowledged anywhere. What a
+    /// status says is committed may be older than that.
     pub async fn settle(&self) {
-        let committed = |node: &u64| self.nodes[node].status().get().committed;
-        let goal = self.nodes.keys().filter_map(committed).max();
         for node in self.nodes.keys() {
-            self.until(*node, "applies what is committed", |status| status.applied >= goal).await;
+            let read = self.client(*node).len().await;
+            assert!(read.is_ok(), "n{node} applies what is committed: {read:?}");
         }
     }
 

@@ -1,6 +1,6 @@
-//! A transport whose connections to a peer can be cut, whatever carries them.
+//! A transport whose connections to a peer can be cut or garbled, whatever carries them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -12,6 +12,12 @@ use quorate::error::TransportError;
 use quorate::transport::{Admission, Duplex, FrameSink, FrameStream, Incoming, Lane, Transport};
 use quorate::types::{Member, PeerId};
 
+/// The least length of a frame that is garbled: with so many bytes it has entries.
+pub const GARBLED_BYTES: usize = 1_000;
+
+/// The kind of a frame with entries, in its second byte.
+const APPEND: u8 = 5;
+
 /// Who is cut off, shared between a transport and the test.
 #[derive(Clone, Debug, Default)]
 pub struct Cuts(Arc<Mutex<State>>);
@@ -19,6 +25,8 @@ pub struct Cuts(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     cut: BTreeSet<PeerId>,
+    /// How many frames from a peer are still to be garbled.
+    garbled: BTreeMap<PeerId, u32>,
     waiting: Vec<Waker>,
 }
 
@@ -30,6 +38,33 @@ impl Cuts {
     /// Nothing passes to or from `peer` any more: open streams stall, new ones are unreachable.
     pub fn cut(&self, peer: PeerId) {
         self.with(|state| state.cut.insert(peer));
+    }
+
+    /// Flips a byte in an entry of each of the next `frames` frames with entries from `peer`.
+    pub fn garble(&self, peer: PeerId, frames: u32) {
+        self.with(|state| state.garbled.insert(peer, frames));
+    }
+
+    /// How many frames from `peer` are still to be garbled.
+    pub fn to_garble(&self, peer: &PeerId) -> u32 {
+        self.with(|state| state.garbled.get(peer).copied().unwrap_or_default())
+    }
+
+    fn pass(&self, peer: &PeerId, frame: Bytes) -> Bytes {
+        let garbles = |state: &mut State| match state.garbled.get_mut(peer) {
+            Some(frames) if *frames > 0 && frame.len() >= GARBLED_BYTES && frame[1] == APPEND => {
+                *frames -= 1;
+                true
+            }
+            _ => false,
+        };
+        if !self.with(garbles) {
+            return frame;
+        }
+        let mut garbled = frame.to_vec();
+        let at = garbled.len() - GARBLED_BYTES / 2;
+        garbled[at] ^= 0x10;
+        garbled.into()
     }
 
     /// Everything passes again.
@@ -107,7 +142,8 @@ impl Stream for CutStream {
         if self.cuts.poll(&self.peer, cx).is_pending() {
             return Poll::Pending;
         }
-        self.inner.as_mut().poll_next(cx)
+        let frame = std::task::ready!(self.inner.as_mut().poll_next(cx));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| self.cuts.pass(&self.peer, frame))))
     }
 }
 

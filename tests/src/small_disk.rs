@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use quorate::transport::{MemoryNetwork, MemoryTransport};
-use quorate::types::{Member, PeerId};
+use quorate::types::{LogIndex, Member, PeerId};
 use quorate_redb::RedbStorage;
 use quorate_redb::hooks::{Files, Hooks, Lock, Open, ReadFile, StdFiles, StorageBackend, WriteFile};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, flip_in};
 
 const BLOCK: u64 = 4096;
 const MIB: u64 = 1 << 20;
@@ -284,6 +284,9 @@ impl Rig for SmallDiskRig {
     fn cut_power(&self, _: u64) {}
     fn wipe(&self, node: u64) {
         std::fs::remove_dir_all(self.dir(node)).expect("a directory of ours");
+    }
+    fn flip(&self, node: u64, _: LogIndex, text: &str) {
+        flip_in(&self.dir(node), text);
     }
     async fn rogue(&self, node: u64) -> MemoryTransport {
         self.transport(node).await

@@ -8,6 +8,7 @@ use quorate_tests::cluster::Cluster;
 use quorate_tests::rig::Rig;
 
 quorate_tests::over_both_rigs!(
+    a_node_says_whether_it_is_connected,
     a_minority_refuses_writes_and_fresh_reads_and_heals_by_itself,
     a_follower_that_was_cut_off_does_not_unseat_the_leader,
 );
@@ -63,4 +64,26 @@ async fn a_follower_that_was_cut_off_does_not_unseat_the_leader<R: Rig>() {
     cluster.settle().await;
     let status = cluster.node(leader).status().get();
     assert_eq!((cluster.leader().await, status.term), (leader, term), "pre-vote keeps it from a new term");
+}
+
+async fn a_node_says_whether_it_is_connected<R: Rig>() {
+    let cluster = Cluster::<R>::started(3).await;
+    let leader = cluster.leader().await;
+    let follower = leader % 3 + 1;
+    for alone in [leader, follower] {
+        for node in cluster.all() {
+            cluster.until(node, "is connected", |status| status.connected).await;
+        }
+        cluster.isolate(alone);
+        cluster.until(alone, "says that it is alone", |status| !status.connected).await;
+        cluster.heal();
+    }
+    for node in cluster.all() {
+        cluster.until(node, "is connected again", |status| status.connected).await;
+        // With no writes to bring news, heartbeats alone keep it so: several times what it takes to
+        // show the loss.
+        let mut status = cluster.node(node).status();
+        let lost = status.until(|status| !status.connected);
+        assert!(tokio::time::timeout(Duration::from_secs(2), lost).await.is_err(), "n{node}");
+    }
 }

@@ -13,7 +13,7 @@ use quorate::error::TransportError;
 use quorate::node::config::ConfigBuilder;
 use quorate::node::status::Status;
 use quorate::transport::{Admission, Duplex, FrameSink, Incoming, Lane, MemoryTransport, Transport};
-use quorate::types::{Member, PeerId};
+use quorate::types::{LogIndex, Member, PeerId};
 use quorate_redb::RedbStorage;
 use quorate_tests::cluster::Cluster;
 use quorate_tests::rig::Rig;
@@ -127,6 +127,9 @@ impl Rig for MeteredRig {
     }
     fn wipe(&self, node: u64) {
         self.rig.wipe(node);
+    }
+    fn flip(&self, node: u64, index: LogIndex, text: &str) {
+        self.rig.flip(node, index, text);
     }
     async fn rogue(&self, node: u64) -> Metered {
         self.transport(node).await

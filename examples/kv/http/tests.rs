@@ -2,14 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::body::Body;
 use axum::http::Method;
 use quorate::error::{NotApplied, Unknown};
 use quorate::state_machine::ApplyContext;
 use quorate::types::{ClusterId, GroupId, LogIndex, LogTime, Position, Term};
 use serde_json::Value;
 
+use super::super::machine::Kv;
 use super::*;
-use crate::machine::Kv;
 
 /// The time a call was given, and the consistency of a read.
 type Seen = (Duration, Option<Consistency>);
@@ -92,13 +93,25 @@ impl Backend for Bare {
     }
 
     fn status(&self) -> Status {
+        let phase = if self.failure.is_some() { "stopped" } else { "running" };
+        let reason = self.failure.as_ref().map(ToString::to_string);
         let members = vec![MemberStatus { id: 1, key: "ab".into(), address: "a:1".into(), voter: true }];
         let (role, leader, applied) = ("leader", Some(1), None);
-        Status { id: 1, role, term: 2, leader, last_log: Some(9), committed: Some(8), applied, members }
-    }
-
-    fn stopped(&self) -> Option<String> {
-        self.failure.as_ref().map(ToString::to_string)
+        let waiting_for = None;
+        Status {
+            id: 1,
+            phase,
+            waiting_for,
+            reason,
+            role,
+            term: 2,
+            leader,
+            connected: true,
+            last_log: Some(9),
+            committed: Some(8),
+            applied,
+            members,
+        }
     }
 }
 
@@ -135,7 +148,8 @@ async fn a_failure_says_whether_it_may_have_been_applied() {
     assert!(body["reason"].as_str().is_some_and(|reason| reason.contains("disk")), "{body}");
     let (status, body) = value(refused.ask("GET", "/kv/a?read=stale", "").await);
     assert_eq!((status, &body["outcome"]), (503, &json!("not_applied")));
-    assert_eq!(value(refused.ask("GET", "/healthz", "").await).0, 503);
+    let health = json!({ "outcome": "not_applied", "reason": "not applied: the disk is nearly full", "phase": "stopped" });
+    assert_eq!(value(refused.ask("GET", "/healthz", "").await), (503, health));
 
     let unknown = WriteError::OutcomeUnknown { log_id: None, why: Unknown::Deadline };
     for (method, uri, body) in [
@@ -157,9 +171,14 @@ async fn a_body_is_text_of_at_most_one_mebibyte() {
     for length in [MAX_BODY_BYTES + 1, DRAIN_BYTES + 1] {
         assert_eq!(value(kv.ask("PUT", "/kv/b", "v".repeat(length)).await).0, 413);
         assert_eq!(value(kv.ask("POST", "/kv/b/cas", " ".repeat(length)).await).0, 413);
+        assert_eq!(value(kv.ask("DELETE", "/kv/a", "v".repeat(length)).await).0, 413);
     }
+    // Nothing says how long it is going to be.
+    let chunks = ["v".repeat(MAX_BODY_BYTES), "v".to_owned()].map(Ok::<_, std::io::Error>);
+    let unknown = Body::from_stream(futures::stream::iter(chunks));
+    assert_eq!(value(kv.ask("PUT", "/kv/b", unknown).await).0, 413);
     let (status, body) = value(kv.ask("PUT", "/kv/b", vec![0xff, 0xfe]).await);
-    assert_eq!((status, body), (400, json!({ "error": "the body is not UTF-8" })));
+    assert_eq!((status, body), (400, json!({ "reason": "the body is not UTF-8" })));
     assert_eq!(kv.ask("GET", "/kv/b", "").await.0, 404);
 }
 
@@ -179,7 +198,7 @@ async fn a_compare_and_set_has_both_fields_and_no_other() {
     ] {
         let (status, reply) = value(kv.ask("POST", "/kv/a/cas", body).await);
         assert_eq!(status, 400, "{body}");
-        assert!(reply["error"].as_str().is_some_and(|reason| reason.contains("expect")), "{reply}");
+        assert!(reply["reason"].as_str().is_some_and(|reason| reason.contains("expect")), "{reply}");
     }
     assert_eq!(kv.ask("GET", "/kv/a", "").await.0, 404);
 }
@@ -205,8 +224,8 @@ async fn the_deadline_and_the_consistency_reach_the_node() {
 #[tokio::test]
 async fn a_body_that_does_not_come_ends_with_the_deadline() {
     let endless = Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>());
-    let (status, _) = value(Bare::default().ask("PUT", "/kv/a?timeout_ms=1", endless).await);
-    assert_eq!(status, 408);
+    let (status, body) = value(Bare::default().ask("PUT", "/kv/a?timeout_ms=1", endless).await);
+    assert_eq!((status, &body["outcome"]), (503, &json!("not_applied")));
 
     let broken = futures::stream::iter([Ok("a"), Err(std::io::Error::other("reset"))]);
     let (status, _) = value(Bare::default().ask("PUT", "/kv/a", Body::from_stream(broken)).await);
@@ -217,16 +236,16 @@ async fn a_body_that_does_not_come_ends_with_the_deadline() {
 async fn the_rest_is_json_too() {
     let kv = Bare::default();
     let status = json!({
-        "id": 1, "role": "leader", "term": 2, "leader": 1, "last_log": 9, "committed": 8, "applied": null,
+        "id": 1, "phase": "running", "role": "leader", "term": 2, "leader": 1, "connected": true, "last_log": 9, "committed": 8, "applied": null,
         "members": [{ "id": 1, "key": "ab", "address": "a:1", "voter": true }],
     });
     assert_eq!(value(kv.ask("GET", "/status", "").await), (200, status));
-    assert_eq!(value(kv.ask("GET", "/healthz", "").await), (200, json!({ "ok": true })));
+    assert_eq!(value(kv.ask("GET", "/healthz", "").await), (200, json!({ "ok": true, "phase": "running" })));
     assert_eq!(value(kv.ask("GET", "/nothing", "").await).0, 404);
     assert_eq!(value(kv.ask("GET", "/kv/%ff", "").await).0, 400);
 
     let refused = kv.respond("PATCH", "/kv/a", "").await;
-    assert_eq!(refused.status().as_u16(), 405);
+    assert_eq!(refused.status().as_u16(), 400);
     assert_eq!(refused.headers()["allow"], "GET, PUT, DELETE");
     assert_eq!(refused.headers()["content-type"], "application/json");
 }

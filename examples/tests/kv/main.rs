@@ -32,10 +32,16 @@ fn nothing_is_served_before_the_last_node_is_there_and_everything_after() {
     assert_eq!(refused.status, 503);
     assert_eq!(refused.json()["outcome"], "not_applied", "{refused:?}");
     assert_eq!(cluster.get(2, "a?timeout_ms=500").status, 503);
-    assert_eq!(cluster.ask(1, "GET", "/healthz", "").status, 200);
+    for path in ["/healthz", "/status"] {
+        let waits_for_3 = |reply: &Reply| reply.json()["waiting_for"] == json!([3]);
+        let reply = cluster.until(1, path, "names who is missing", waits_for_3);
+        assert_eq!(reply.json()["phase"], "joining", "{reply:?}");
+        assert_eq!(reply.status, if path == "/healthz" { 503 } else { 200 }, "{reply:?}");
+    }
 
     cluster.start(3);
     cluster.await_leader(1);
+    assert_eq!(cluster.ask(1, "GET", "/healthz", "").json(), json!({ "ok": true, "phase": "running" }));
     assert_eq!(cluster.put(1, "a", "late").status, 200);
     for node in 1..=3 {
         assert_eq!(cluster.get(node, "a").text(), (200, "late"));
@@ -115,8 +121,36 @@ fn reads_changes_and_limits_are_as_documented() {
     assert_eq!(cluster.put(1, "full", &format!("{full}v")).status, 413);
     assert_eq!(cluster.put(1, &"k".repeat(513), "v").status, 400);
     assert_eq!(cluster.get(1, "k?read=never").status, 400);
-    assert_eq!(cluster.ask(1, "PATCH", "/kv/k", "").status, 405);
+    assert_eq!(cluster.ask(1, "PATCH", "/kv/k", "").status, 400);
     assert_eq!(cluster.ask(1, "GET", "/", "").status, 404);
+}
+
+#[test]
+fn a_refusal_comes_before_the_body_and_does_not_cut_it_off() {
+    let mut cluster = Cluster::new();
+    cluster.start(1);
+    let mib = 1 << 20;
+    // With an hour to wait for the body: nothing but the promise is looked at.
+    assert_eq!(cluster.send(1, "PUT", "/kv/k?timeout_ms=3600000", mib + 1, "").status, 413);
+    assert_eq!(cluster.send(1, "DELETE", "/kv/k?timeout_ms=3600000", mib + 1, "").status, 413);
+    // The whole body is sent before the answer is read.
+    let long = "v".repeat(8 * mib);
+    assert_eq!(cluster.put(1, "k", &long).status, 413);
+    assert_eq!(cluster.put(1, &"k".repeat(513), &long).status, 400);
+
+    let slow = cluster.send(1, "PUT", "/kv/k?timeout_ms=100", 9, "half");
+    assert_eq!((slow.status, &slow.json()["outcome"]), (503, &json!("not_applied")), "{slow:?}");
+}
+
+#[test]
+fn what_it_does_is_on_stderr_and_nowhere_else() {
+    let mut cluster = Cluster::started();
+    assert_eq!(cluster.put(1, "a", "x").status, 200);
+    let ended = cluster.terminate(1);
+    assert!(ended.stdout.lines().count() == 1, "one line says where it serves: {}", ended.stdout);
+    for said in ["waiting for the other members", "told to stop"] {
+        assert!(ended.stderr.contains(said), "it does not say `{said}`: {}", ended.stderr);
+    }
 }
 
 #[test]
@@ -144,4 +178,20 @@ fn a_node_that_lost_its_disk_or_has_anothers_is_refused_with_the_way_out() {
     cluster.await_leader(2);
     let (one, two): (Reply, Reply) = (cluster.get(1, "a"), cluster.get(2, "a"));
     assert_eq!((one.text(), two.text()), ((200, "kept"), (200, "kept")));
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody() {
+    let mut cluster = Cluster::new();
+    cluster.start_unread(1);
+    cluster.start(2);
+    cluster.start(3);
+    cluster.await_leader(1);
+    // Many times what a pipe takes.
+    for key in 0..50 {
+        let reply = cluster.put(1, &format!("{key}?timeout_ms=45000"), "x");
+        assert!(reply.status == 200 || reply.json()["outcome"] == "unknown", "{reply:?}");
+    }
+    cluster.await_leader(1);
+    assert_eq!(cluster.terminate(1).code, Some(0));
 }

@@ -4,45 +4,22 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::web::{Reply, ask};
+use crate::web::{Reply, ask, send};
 
 /// How long a process may take to start or to end on a busy machine.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// The program, built with everything that this test was built with.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-        let built = Command::new(cargo)
-            .args(["build", "--example", "kv", "--message-format", "json-render-diagnostics"])
-            .current_dir(root)
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs: it runs this test");
-        assert!(built.status.success(), "the example does not build");
-        let messages = String::from_utf8(built.stdout).expect("cargo writes JSON");
-        let built = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .filter(|message| message["target"]["name"] == "kv")
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-        built.expect("cargo names the program that it built")
-    })
-}
-
 fn command(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kv-under-test"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -67,24 +44,31 @@ struct Process {
     errors: Receiver<String>,
     ended: Receiver<ExitStatus>,
     said: String,
+    /// Its stderr, when nobody reads it.
+    _unread: Option<ChildStderr>,
 }
 
 impl Process {
     fn spawn(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        let mut child: Child = command(args).spawn().expect("the program was built");
+        Self::of(&mut command(args), true)
+    }
+
+    fn of(command: &mut Command, reads_stderr: bool) -> Self {
+        let mut child: Child = command.spawn().expect("the program was built");
         let (id, stdout) = (child.id(), child.stdout.take().expect("piped"));
-        let mut stderr = child.stderr.take().expect("piped");
+        let mut stderr = child.stderr.take();
+        let unread = stderr.take_if(|_| !reads_stderr);
         let ((line, lines), (error, errors), (end, ended)) = (channel(), channel(), channel());
         std::thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|text| line.send(text))
         });
         std::thread::spawn(move || {
             let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
+            let _ = stderr.map(|mut stderr| stderr.read_to_string(&mut text));
             let _ = error.send(text);
         });
         std::thread::spawn(move || end.send(child.wait().expect("a child")));
-        Self { id, lines, errors, ended, said: String::new() }
+        Self { id, lines, errors, ended, said: String::new(), _unread: unread }
     }
 
     /// The next line that it prints; fails with what it said when it ends instead.
@@ -130,17 +114,16 @@ pub(crate) struct Cluster {
     dir: TempDir,
     lines: Vec<String>,
     nodes: BTreeMap<u64, (Process, String)>,
+    /// Held for as long as a node may come back to its port.
+    _ports: Vec<TcpListener>,
 }
 
 impl Cluster {
     /// Three nodes with identities, not started.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        // The port is part of the line that is told to others, so it is chosen here; all are held
-        // until all are known, so that they differ.
-        let ports: Vec<UdpSocket> =
-            (1..=3).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a free port")).collect();
-        let line = |(id, port): (u64, &UdpSocket)| {
+        let ports: Vec<TcpListener> = (1..=3).map(|_| reserve_port()).collect();
+        let line = |(id, port): (u64, &TcpListener)| {
             let data = dir.path().join(id.to_string());
             let listen = port.local_addr().expect("bound").to_string();
             let id = id.to_string();
@@ -152,7 +135,7 @@ impl Cluster {
             line
         };
         let lines = (1..).zip(&ports).map(line).collect();
-        Self { dir, lines, nodes: BTreeMap::new() }
+        Self { dir, lines, nodes: BTreeMap::new(), _ports: ports }
     }
 
     /// Three nodes that have a leader.
@@ -180,7 +163,18 @@ impl Cluster {
 
     /// Starts a node and waits until it serves HTTP.
     pub(crate) fn start(&mut self, node: u64) {
-        let mut process = self.serve(node, &self.bootstrap());
+        let process = self.serve(node, &self.bootstrap());
+        self.serves(node, process);
+    }
+
+    /// The same, and it says all it can on a stderr that nobody reads.
+    pub(crate) fn start_unread(&mut self, node: u64) {
+        let mut command = command(self.arguments(node, &self.bootstrap()));
+        let process = Process::of(command.env("RUST_LOG", "trace"), false);
+        self.serves(node, process);
+    }
+
+    fn serves(&mut self, node: u64, mut process: Process) {
         let line = process.line();
         let (_, address) = line.split_once("http://").unwrap_or_else(|| panic!("n{node} says: {line}"));
         let address = address.to_owned();
@@ -188,9 +182,13 @@ impl Cluster {
     }
 
     fn serve(&self, node: u64, bootstrap: &str) -> Process {
+        Process::spawn(self.arguments(node, bootstrap))
+    }
+
+    fn arguments(&self, node: u64, bootstrap: &str) -> [String; 7] {
         let data = self.data(node);
-        let data = text(&data);
-        Process::spawn(["serve", "--data-dir", data, "--http", "127.0.0.1:0", "--bootstrap", bootstrap])
+        ["serve", "--data-dir", text(&data), "--http", "127.0.0.1:0", "--bootstrap", bootstrap]
+            .map(str::to_owned)
     }
 
     /// Starts a node that is going to refuse, and waits for its end.
@@ -233,6 +231,23 @@ impl Cluster {
         ask(&self.nodes[&node].1, method, path, body)
     }
 
+    /// Asks until the answer is the `wanted` one.
+    pub(crate) fn until(&self, node: u64, path: &str, what: &str, wanted: impl Fn(&Reply) -> bool) -> Reply {
+        let started = Instant::now();
+        loop {
+            let reply = self.ask(node, "GET", path, "");
+            if wanted(&reply) {
+                return reply;
+            }
+            assert!(started.elapsed() < LIMIT, "n{node} {what}: not within {LIMIT:?}; {path} says {reply:?}");
+        }
+    }
+
+    /// Sends a body that is promised to have `length` bytes.
+    pub(crate) fn send(&self, node: u64, method: &str, path: &str, length: usize, body: &str) -> Reply {
+        send(&self.nodes[&node].1, method, path, length, body)
+    }
+
     pub(crate) fn put(&self, node: u64, key: &str, value: &str) -> Reply {
         self.ask(node, "PUT", &format!("/kv/{key}"), value)
     }
@@ -240,6 +255,21 @@ impl Cluster {
     pub(crate) fn get(&self, node: u64, key: &str) -> Reply {
         self.ask(node, "GET", &format!("/kv/{key}"), "")
     }
+}
+
+/// A port for a node, which is part of the line that is told to others and so is chosen before the
+/// node binds it. It lies below those that a system gives out by itself, and is taken for TCP, which
+/// no node uses: so nobody who chooses like this gets it too, whether or not its node runs.
+fn reserve_port() -> TcpListener {
+    // Where to begin differs between processes, or they would all try the same ones.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = (std::process::id() % 1_000) as u16 * 10;
+    let free = |_| {
+        let port = 20_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        let reserved = TcpListener::bind(("127.0.0.1", port)).ok()?;
+        UdpSocket::bind(("127.0.0.1", port)).is_ok().then_some(reserved)
+    };
+    (0..10_000).find_map(free).expect("a free port")
 }
 
 fn text(path: &Path) -> &str {

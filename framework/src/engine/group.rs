@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
-use openraft::raft::ClientWriteResult;
-use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::raft::{AppendEntriesRequest, ClientWriteResult, StreamAppendResult};
+use openraft::{Raft, ReadPolicy, SnapshotPolicy};
 
+use super::keep::{Keeper, Kept, KeptAnswers};
 use super::log::Log;
 use super::machine::{Applier, Machine, QueryError};
 use super::network::Factory;
@@ -18,23 +19,24 @@ use super::receive::{ReceiveError, check_sender};
 use super::runtime::{Instant as _, Runtime, WatchReceiver as _};
 use super::types::{
     Callback, Entry, Proposal, StoredMembership, TypeConfig, from_log_id, from_raw_membership, to_log_id,
-    to_membership,
+    to_raw_membership,
 };
+use super::view::View;
 use super::wire;
 use crate::error::{RestoreError, StartError, StorageError};
 use crate::format::FormatError;
 use crate::format::entry::Body;
 use crate::format::membership::RawMembership;
 use crate::format::snapshot::Header;
-use crate::host::{Call, Host, Reply, Status};
+use crate::host::{Call, Host, Record, Reply, Status};
 use crate::log_clock::LogClock;
 use crate::node::config::Config;
 use crate::node::status::Role;
 use crate::state_machine::DecodeError;
 use crate::state_machine::erased::{Answer, ErasedMachine};
 use crate::storage::{Flushed, GroupState, Storage, Write};
-use crate::types::{ClusterId, GroupId, LogId, LogIndex, LogTime, Member, Membership, NodeId, Term};
-use crate::watch::{Watched, Watcher};
+use crate::types::{ClusterId, GroupId, LogId, LogIndex, LogTime, Member, Membership, NodeId};
+use crate::watch::Watched;
 
 /// What a group is made of.
 pub(crate) struct GroupOptions {
@@ -46,22 +48,6 @@ pub(crate) struct GroupOptions {
     pub(crate) machine: Box<dyn ErasedMachine>,
     /// Monotonic time since the process started.
     pub(crate) monotonic: Box<dyn Fn() -> Duration + Send + Sync>,
-}
-
-/// What the engine shows of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct View {
-    pub(crate) role: Role,
-    pub(crate) term: Term,
-    pub(crate) leader: Option<NodeId>,
-    pub(crate) last_log: Option<LogIndex>,
-    pub(crate) committed: Option<LogId>,
-    pub(crate) applied: Option<LogId>,
-    pub(crate) snapshot: Option<LogId>,
-    pub(crate) purged: Option<LogId>,
-    pub(crate) membership: Arc<Membership>,
-    /// Why the engine has stopped.
-    pub(crate) stopped: Option<String>,
 }
 
 /// Why a proposal was not applied here.
@@ -89,20 +75,26 @@ pub(crate) enum ReadIndexError {
 
 /// A running group.
 pub(crate) struct Group<RT: Runtime> {
-    options: Parts,
-    raft: Raft<TypeConfig<RT>, Machine<RT>>,
-    applier: Arc<Applier>,
+    pub(super) options: Parts,
+    pub(super) raft: Library<RT>,
+    pub(super) applier: Arc<Applier>,
     clock: Arc<LogClock>,
-    view: Watched<View>,
+    pub(super) view: Watched<View>,
     /// The membership last seen, in both forms: it changes seldom, the rest with every commit.
-    membership: Mutex<(Arc<StoredMembership>, Arc<Membership>)>,
+    pub(super) shown_membership: Mutex<(Arc<StoredMembership>, Arc<Membership>)>,
+    keeper: Keeper,
 }
 
-struct Parts {
+type Library<RT> = Raft<TypeConfig<RT>, Machine<RT>>;
+type AppendAnswer<RT> = Result<StreamAppendResult<TypeConfig<RT>>, Fatal<TypeConfig<RT>>>;
+
+pub(super) struct Parts {
     group: GroupId,
     cluster_id: ClusterId,
     storage: Arc<dyn Storage>,
     max_unflushed: usize,
+    /// After how long without a word contact counts as lost.
+    pub(super) patience: Duration,
 }
 
 /// Writes the first entry of a cluster: its members with their disks. Durable before any vote.
@@ -184,6 +176,7 @@ impl<RT: Runtime> Group<RT> {
             cluster_id: options.cluster_id,
             storage,
             max_unflushed: config.limits.queue_bytes,
+            patience: Duration::from_millis(config.election.timeout_max_ms),
         };
         let this = Arc::new(Self {
             options: parts,
@@ -191,23 +184,43 @@ impl<RT: Runtime> Group<RT> {
             applier,
             clock,
             view: Watched::new(View::default()),
-            membership: Mutex::default(),
+            shown_membership: Mutex::default(),
+            keeper: Keeper::start::<RT>(),
         });
         this.refresh();
         // The library shows its membership a moment later; who knows whom is needed now.
         let effective = this.raft.with_raft_state(|state| state.membership_state.effective().clone()).await;
         if let Ok(effective) = effective {
             let membership = this.membership(&effective);
-            this.view.update(|view| view.membership = membership);
+            let membership_at = effective.log_id().as_ref().map(to_log_id);
+            this.view.update(|view| (view.membership, view.membership_at) = (membership, membership_at));
         }
         host.tasks.spawn::<RT>(this.clone().follow_metrics());
+        host.tasks.spawn::<RT>(this.clone().watch_contact());
         host.tasks.spawn::<RT>(this.clone().snapshot_when_due());
         host.tasks.spawn::<RT>(this.clone().tick_when_due());
         Ok(this)
     }
 
-    pub(super) fn raft(&self) -> &Raft<TypeConfig<RT>, Machine<RT>> {
+    #[cfg(test)]
+    pub(super) fn raft(&self) -> &Library<RT> {
         &self.raft
+    }
+
+    /// Calls the library, in such a way that the caller may give up.
+    pub(super) fn call<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        &self,
+        call: impl FnOnce(Library<RT>) -> F + Send + 'static,
+    ) -> Kept<T> {
+        self.keeper.call(call(self.raft.clone()))
+    }
+
+    /// Hands the library appends of a leader, in such a way that the answers may be dropped.
+    pub(super) fn append(
+        &self,
+        requests: impl Stream<Item = AppendEntriesRequest<TypeConfig<RT>>> + Send + 'static,
+    ) -> KeptAnswers<AppendAnswer<RT>> {
+        self.keeper.answers(self.raft.stream_append(requests))
     }
 
     pub(crate) fn group(&self) -> GroupId {
@@ -224,11 +237,6 @@ impl<RT: Runtime> Group<RT> {
 
     pub(super) fn max_unflushed(&self) -> usize {
         self.options.max_unflushed
-    }
-
-    /// Watches what the engine shows of itself.
-    pub(crate) fn view(&self) -> Watcher<View> {
-        self.view.watch()
     }
 
     /// Whether a command would be understood at apply.
@@ -277,13 +285,13 @@ impl<RT: Runtime> Group<RT> {
             });
         });
         // An error means that the engine has stopped and dropped the callback.
-        drop(self.raft.client_write_ff(proposal, Some(callback)).await);
+        drop(self.call(|raft| async move { raft.client_write_ff(proposal, Some(callback)).await }).await);
     }
 
     /// The index that a linearizable read has to wait for: a quorum has just confirmed that this
     /// node leads (Raft dissertation, section 6.4).
     pub(crate) async fn read_index(&self) -> Result<LogIndex, ReadIndexError> {
-        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        match self.call(|raft| async move { raft.get_read_linearizer(ReadPolicy::ReadIndex).await }).await {
             Ok(linearizer) => Ok(LogIndex(linearizer.read_log_id().index())),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
                 Err(ReadIndexError::NotLeader { leader: to.leader_id.map(NodeId) })
@@ -308,16 +316,17 @@ impl<RT: Runtime> Group<RT> {
 
     /// Asks `to` to take over.
     pub(crate) async fn transfer_leader(&self, to: NodeId) {
-        drop(self.raft.trigger().transfer_leader(to.0).await);
+        drop(self.call(move |raft| async move { raft.trigger().transfer_leader(to.0).await }).await);
     }
 
     /// Stops the engine; `Err` when it had panicked.
     pub(crate) async fn stop(&self) -> Result<(), ()> {
-        let joined = self.raft.shutdown().await.map_err(drop);
-        match &self.raft.metrics().borrow_watched().running_state {
-            Err(Fatal::Panicked) => Err(()),
-            _ => joined,
-        }
+        let why = self.call(|raft| async move {
+            // Its own answer is the same for every end; what a call after the end is told is not.
+            drop(raft.shutdown().await);
+            raft.external_request(|_| ()).await
+        });
+        if matches!(why.await, Err(Fatal::Panicked)) { Err(()) } else { Ok(()) }
     }
 
     /// Answers a request of a peer that concerns the log.
@@ -338,76 +347,42 @@ impl<RT: Runtime> Group<RT> {
             Call::Vote => {
                 let request = wire::read_vote_request::<RT>(body)?;
                 check_sender(peer, &request.vote)?;
-                self.raft.vote(request).await.ok().map(|response| wire::vote_response(&response))
+                let response = self.call(|raft| async move { raft.vote(request).await }).await;
+                response.ok().map(|response| wire::vote_response(&response))
             }
             Call::PreVote => {
                 let request = wire::read_vote_request::<RT>(body)?;
                 check_sender(peer, &request.vote)?;
-                self.raft.pre_vote(request).await.ok().map(|response| wire::vote_response(&response))
+                let response = self.call(|raft| async move { raft.pre_vote(request).await }).await;
+                response.ok().map(|response| wire::vote_response(&response))
             }
             Call::TransferLeader => {
                 let request = wire::read_transfer_request::<RT>(body)?;
                 check_sender(peer, request.from_leader())?;
-                let response = self.raft.handle_transfer_leader(request).await;
+                let response =
+                    self.call(|raft| async move { raft.handle_transfer_leader(request).await }).await;
                 response.ok().map(|response| wire::transfer_response(&response))
             }
             Call::Heartbeat => {
                 let request = wire::read_append::<RT>(self.options.group, body)?;
                 check_sender(peer, &request.vote)?;
-                let answers = self.raft.stream_append(futures::stream::iter([request]));
-                let answer = std::pin::pin!(answers).next().await;
+                let answer = std::pin::pin!(self.append(futures::stream::iter([request]))).next().await;
                 answer.and_then(Result::ok).map(|result| wire::append_result(&result))
+            }
+            Call::Membership => {
+                let effective = self.call(|raft| async move {
+                    raft.with_raft_state(|state| state.membership_state.effective().clone()).await
+                });
+                effective.await.ok().and_then(|effective| {
+                    let at = to_log_id(effective.log_id().as_ref()?);
+                    Some(Record { at, membership: to_raw_membership(effective.membership()) }.encode())
+                })
             }
             Call::Census | Call::Write | Call::ReadIndex => {
                 let error = FormatError::Unknown { what: "a request", field: "call", found: call as u64 };
                 return Err(error.into());
             }
         })
-    }
-
-    fn refresh(&self) {
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        let membership = self.membership(&metrics.membership_config);
-        let fatal = metrics.running_state.err().map(|fatal| fatal.to_string());
-        let stopped = fatal.map(|fatal| self.applier.failure.get().unwrap_or(fatal));
-        self.view.update(|view| {
-            *view = View {
-                role: match metrics.state {
-                    ServerState::Leader => Role::Leader,
-                    ServerState::Candidate => Role::Candidate,
-                    ServerState::Learner => Role::Learner,
-                    ServerState::Follower | ServerState::Shutdown => Role::Follower,
-                },
-                term: Term(metrics.current_term),
-                leader: metrics.current_leader.map(NodeId),
-                last_log: metrics.last_log_index.map(LogIndex),
-                committed: metrics.local_committed.as_ref().map(to_log_id),
-                applied: metrics.last_applied.as_ref().map(to_log_id),
-                snapshot: metrics.snapshot.as_ref().map(to_log_id),
-                purged: metrics.purged.as_ref().map(to_log_id),
-                membership,
-                stopped,
-            };
-        });
-    }
-
-    fn membership(&self, current: &Arc<StoredMembership>) -> Arc<Membership> {
-        let mut known = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&known.0, current) {
-            *known = (current.clone(), Arc::new(to_membership(current.membership())));
-        }
-        known.1.clone()
-    }
-
-    async fn follow_metrics(self: Arc<Self>) {
-        let mut metrics = self.raft.metrics();
-        while metrics.changed().await.is_ok() {
-            self.refresh();
-        }
-        self.view.update(|view| {
-            let reason = self.applier.failure.get().unwrap_or_else(|| "the engine has stopped".into());
-            view.stopped.get_or_insert(reason);
-        });
     }
 
     /// Makes room, if a snapshot can: what it covers leaves the log.
@@ -421,7 +396,7 @@ impl<RT: Runtime> Group<RT> {
         let mut view = self.view.watch();
         while due.until(|due| *due).await.is_some() {
             let known = view.get().snapshot;
-            if self.raft.trigger().snapshot().await.is_err() {
+            if self.call(|raft| async move { raft.trigger().snapshot().await }).await.is_err() {
                 return;
             }
             // The flag falls when the view of the machine is captured. The library ignores a request

@@ -12,6 +12,7 @@
 
 mod cache;
 mod group;
+mod keep;
 mod log;
 mod machine;
 mod network;
@@ -20,10 +21,16 @@ pub(crate) mod runtime;
 mod send_snapshot;
 mod snapshot;
 mod types;
+mod view;
 mod wire;
 
-pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, View, write_birth};
+pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, write_birth};
 pub(crate) use self::machine::QueryError;
+pub(crate) use self::view::View;
 
+#[cfg(test)]
+pub(crate) mod rig;
+#[cfg(test)]
+mod stalls;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod suite;

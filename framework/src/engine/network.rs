@@ -28,7 +28,7 @@ use super::snapshot::SnapshotData;
 use super::types::{CommittedLeaderId, Record, TypeConfig, Vote};
 use super::wire;
 use crate::format::frame::Kind;
-use crate::host::{Call, CallError, Host, OpenError, Session, Status, expect_frame};
+use crate::host::{Call, CallError, Host, OpenError, Session, Status, expect_frame, patience};
 use crate::transport::Lane;
 use crate::types::{GroupId, NodeId};
 
@@ -41,7 +41,8 @@ const BACKOFF: Duration = Duration::from_millis(100);
 pub(super) struct Factory<RT: Runtime> {
     pub(super) host: Arc<Host<RT>>,
     pub(super) group: GroupId,
-    /// How long an append may go without an answer before its stream is given up.
+    /// How long an append may go without an answer before its stream is given up, beside the time
+    /// that its bytes take.
     pub(super) append_deadline: Duration,
     pub(super) chunk_bytes: usize,
 }
@@ -263,10 +264,21 @@ struct Pipeline<'s, RT: Runtime, S> {
     input_ended: bool,
     /// `None` once the stream has failed.
     session: Option<Session>,
-    /// When each unanswered append was sent; the first is moved on by every answer.
-    unanswered: VecDeque<RT::Instant>,
-    /// One timer, armed anew only when it fires.
-    timer: Option<Pin<Box<RT::Sleep>>>,
+    /// Every unanswered append; the first begins anew with every answer.
+    unanswered: VecDeque<Sent<RT>>,
+    /// One timer, armed anew when it fires, or for an append that is due earlier.
+    timer: Option<Timer<RT>>,
+}
+
+struct Timer<RT: Runtime> {
+    due: RT::Instant,
+    sleep: Pin<Box<RT::Sleep>>,
+}
+
+/// An append on its way.
+struct Sent<RT: Runtime> {
+    at: RT::Instant,
+    bytes: usize,
 }
 
 enum Event<RT: Runtime> {
@@ -318,7 +330,7 @@ where
                         return Err(PeerError::Ended);
                     }
                     if let Some(first) = self.unanswered.front_mut() {
-                        *first = now::<RT>();
+                        first.at = now::<RT>();
                     }
                     return Ok(Some(result));
                 }
@@ -327,8 +339,7 @@ where
                 Event::Request(None) => self.input_ended = true,
                 Event::Timer => {
                     self.timer = None;
-                    let overdue = self.unanswered.front().is_some_and(|sent| self.overdue(*sent));
-                    if overdue {
+                    if self.due().is_some_and(|due| now::<RT>() >= due) {
                         return Err(PeerError::Timeout);
                     }
                 }
@@ -336,8 +347,10 @@ where
         }
     }
 
-    fn overdue(&self, sent: RT::Instant) -> bool {
-        now::<RT>() >= sent + self.network.append_deadline
+    /// When the first unanswered append is overdue.
+    fn due(&self) -> Option<RT::Instant> {
+        let first = self.unanswered.front()?;
+        Some(first.at + patience(self.network.append_deadline, first.bytes))
     }
 
     async fn send(
@@ -346,26 +359,29 @@ where
         request: &AppendEntriesRequest<TypeConfig<RT>>,
     ) -> Result<(), PeerError> {
         let frame = wire::append_frame(self.network.group, request);
-        let sent = now::<RT>();
-        let sending = session.stream.tx.send(frame);
-        match before::<RT, _>(sent + self.network.append_deadline, sending).await {
+        let bytes = frame.len();
+        // What is still under way goes first.
+        let ahead: usize = self.unanswered.iter().map(|sent| sent.bytes).sum();
+        let deadline = now::<RT>() + patience(self.network.append_deadline, ahead + bytes);
+        match before::<RT, _>(deadline, session.stream.tx.send(frame)).await {
             Some(result) => result.map_err(OpenError::from)?,
             None => return Err(PeerError::Timeout),
         }
-        self.unanswered.push_back(sent);
+        self.unanswered.push_back(Sent { at: now::<RT>(), bytes });
         Ok(())
     }
 
     async fn event(&mut self, session: &mut Session) -> Result<Event<RT>, PeerError> {
         let group = self.network.group;
-        let timer = self.unanswered.front().map(|first| {
-            let deadline = *first + self.network.append_deadline;
-            self.timer.get_or_insert_with(|| Box::pin(RT::sleep_until(deadline)))
-        });
-        let waiting = timer.is_some();
+        let due = self.due();
+        if let Some(due) = due.filter(|due| self.timer.as_ref().is_none_or(|timer| timer.due > *due)) {
+            self.timer = Some(Timer { due, sleep: Box::pin(RT::sleep_until(due)) });
+        }
+        let waiting = due.is_some();
+        let timer = self.timer.as_mut().filter(|_| waiting);
         let timer = async {
             match timer {
-                Some(timer) => timer.await,
+                Some(timer) => timer.sleep.as_mut().await,
                 None => futures::future::pending().await,
             }
         };

@@ -11,7 +11,8 @@ use openraft::Snapshot;
 use openraft::raft::AppendEntriesRequest;
 
 use super::Group;
-use super::runtime::{Runtime, Select2};
+use super::runtime::{Runtime, Select2, before, now};
+use super::send_snapshot::STALL;
 use super::snapshot::{self, SnapshotData};
 use super::types::{TypeConfig, Vote, to_log_id};
 use super::wire::{self, SnapshotBegin};
@@ -19,9 +20,9 @@ use crate::error::{RestoreError, StorageError, TransportError};
 use crate::format::FormatError;
 use crate::format::frame::{self, Kind};
 use crate::format::snapshot::{Decoder, Header};
-use crate::host::{OpenError, Session, expect_frame};
+use crate::host::{OpenError, Session, expect_frame, patience};
 use crate::storage::{Health, ResumedSnapshot, SnapshotId, SnapshotWriter};
-use crate::transport::{FrameSink, FrameStream};
+use crate::transport::{FrameSink, FrameStream, MAX_FRAME_BYTES};
 use crate::types::NodeId;
 use crate::watch::Watched;
 
@@ -37,6 +38,13 @@ struct Arriving {
     writer: Box<dyn SnapshotWriter>,
     decoder: Decoder,
     received: u64,
+}
+
+/// Waits for a step of the sender of a snapshot, at most as long as the slowest link takes for the
+/// largest frame: what was received meanwhile takes up room on the disk.
+async fn in_time<RT: Runtime, T>(step: impl Future<Output = T> + Send) -> Result<T, ReceiveError> {
+    let deadline = now::<RT>() + patience(STALL, MAX_FRAME_BYTES);
+    before::<RT, _>(deadline, step).await.ok_or(ReceiveError::Stalled)
 }
 
 /// Why a stream of a peer is given up.
@@ -56,6 +64,8 @@ pub(crate) enum ReceiveError {
     OtherSnapshot,
     #[error("the snapshot ended early")]
     Ended,
+    #[error("the sender of the snapshot is silent")]
+    Stalled,
     #[error("the engine has stopped")]
     Stopped,
 }
@@ -63,7 +73,7 @@ pub(crate) enum ReceiveError {
 impl ReceiveError {
     /// Whether the stream is to blame and not what came over it: what has arrived is worth keeping.
     fn broke_off(&self) -> bool {
-        matches!(self, Self::Ended | Self::Open(OpenError::Transport(_)))
+        matches!(self, Self::Ended | Self::Stalled | Self::Open(OpenError::Transport(_)))
     }
 }
 
@@ -125,7 +135,7 @@ impl<RT: Runtime> Group<RT> {
         session: Session,
     ) -> Result<(), ReceiveError> {
         let (requests, input) = mpsc::channel(AHEAD);
-        let answers = self.raft().stream_append(input);
+        let answers = self.append(input);
         let (tx, rx) = (session.stream.tx, session.stream.rx);
         let intake = Intake::default();
         let reading = self.read_appends(peer, first, rx, requests, &intake);
@@ -207,11 +217,16 @@ impl<RT: Runtime> Group<RT> {
             Ok(vote) => wire::snapshot_done(self.group(), vote),
             Err(_) => frame::begin(Kind::SnapshotFailed, self.group(), 0).freeze(),
         };
-        session.stream.tx.send(answer).await?;
-        session.stream.tx.close().await?;
-        // The sender closes once it has read the answer.
-        while session.stream.rx.next().await.is_some_and(|frame| frame.is_ok()) {}
-        result.map(drop)
+        let told = async {
+            session.stream.tx.send(answer).await?;
+            session.stream.tx.close().await?;
+            // The sender closes once it has read the answer.
+            while session.stream.rx.next().await.is_some_and(|frame| frame.is_ok()) {}
+            Ok::<_, ReceiveError>(())
+        };
+        let told = in_time::<RT, _>(told).await;
+        result?;
+        told?
     }
 
     async fn receive_and_install(
@@ -238,7 +253,9 @@ impl<RT: Runtime> Group<RT> {
         let vote = begin.vote;
         let meta = snapshot::meta(&header)?;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(writer) };
-        let mut installing = std::pin::pin!(self.raft().install_full_snapshot(vote, snapshot));
+        let installing =
+            self.call(move |raft| async move { raft.install_full_snapshot(vote, snapshot).await });
+        let mut installing = std::pin::pin!(installing);
         loop {
             match RT::select2(installing.as_mut(), RT::sleep(SIGN_OF_LIFE)).await {
                 Select2::First(response) => return Ok(response.map_err(|_| ReceiveError::Stopped)?.vote),
@@ -294,7 +311,7 @@ impl<RT: Runtime> Group<RT> {
     ) -> Result<(), ReceiveError> {
         let kinds = [Kind::SnapshotChunk, Kind::SnapshotEnd];
         loop {
-            match expect_frame(&mut session.stream, &kinds, self.group()).await? {
+            match in_time::<RT, _>(expect_frame(&mut session.stream, &kinds, self.group())).await?? {
                 Some((Kind::SnapshotChunk, chunk)) => {
                     // Checked as it arrives; only what is whole is ever committed.
                     drop(arriving.decoder.push(&chunk)?);
@@ -309,6 +326,7 @@ impl<RT: Runtime> Group<RT> {
     }
 
     async fn tell(&self, session: &mut Session, kind: Kind, bytes: u64) -> Result<(), ReceiveError> {
-        Ok(session.stream.tx.send(wire::snapshot_bytes(kind, self.group(), bytes)).await?)
+        let frame = wire::snapshot_bytes(kind, self.group(), bytes);
+        Ok(in_time::<RT, _>(session.stream.tx.send(frame)).await??)
     }
 }

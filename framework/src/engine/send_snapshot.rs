@@ -12,13 +12,13 @@ use super::types::{CommittedLeaderId, Record, Vote};
 use super::wire::{self, SnapshotBegin};
 use crate::error::{StorageError, TransportError};
 use crate::format::{FormatError, frame, frame::Kind};
-use crate::host::{OpenError, Session, expect_frame};
+use crate::host::{OpenError, Session, expect_frame, patience};
 use crate::types::GroupId;
 
 /// How many chunks may be on their way unacknowledged.
 const WINDOW: u64 = 8;
-/// How long the receiver may be silent. It shows a sign of life every second while it installs.
-const STALL: Duration = Duration::from_secs(10);
+/// How long the receiver may be silent, beside the time that what is under way takes. It shows a sign of life every second while it installs.
+pub(super) const STALL: Duration = Duration::from_secs(10);
 
 /// Why a snapshot was not sent. The library tries again.
 #[derive(Debug, thiserror::Error)]
@@ -109,9 +109,14 @@ enum Answer {
 }
 
 impl<RT: Runtime> Sender<RT> {
+    fn under_way(&self) -> usize {
+        (self.sent - self.acknowledged) as usize
+    }
+
     async fn send(&mut self, frame: Bytes) -> Result<(), SendError> {
+        let deadline = now::<RT>() + patience(STALL, self.under_way() + frame.len());
         let sending = self.session.stream.tx.send(frame);
-        Ok(before::<RT, _>(now::<RT>() + STALL, sending).await.ok_or(SendError::Stalled)??)
+        Ok(before::<RT, _>(deadline, sending).await.ok_or(SendError::Stalled)??)
     }
 
     async fn chunk(&mut self, chunk: &[u8], window: u64) -> Result<(), SendError> {
@@ -128,8 +133,9 @@ impl<RT: Runtime> Sender<RT> {
     /// Takes the receiver's next word.
     async fn answer(&mut self) -> Result<Answer, SendError> {
         let kinds = [Kind::SnapshotFrom, Kind::SnapshotAck, Kind::SnapshotDone, Kind::SnapshotFailed];
+        let deadline = now::<RT>() + patience(STALL, self.under_way());
         let answer = expect_frame(&mut self.session.stream, &kinds, self.group);
-        let answer = before::<RT, _>(now::<RT>() + STALL, answer).await.ok_or(SendError::Stalled)??;
+        let answer = before::<RT, _>(deadline, answer).await.ok_or(SendError::Stalled)??;
         match answer {
             Some((Kind::SnapshotDone, body)) => Ok(Answer::Done(wire::read_snapshot_done(body)?)),
             Some((Kind::SnapshotFrom, body)) => Ok(Answer::From(wire::read_snapshot_bytes(body)?)),

@@ -28,11 +28,11 @@ type C = TypeConfig<TokioRuntime>;
 
 /// A machine without commands: the suite appends none.
 #[derive(Debug)]
-struct Idle;
+pub(crate) struct Idle;
 
 /// Nothing that could be sent.
 #[derive(Debug)]
-enum Never {}
+pub(crate) enum Never {}
 
 impl Wire for Never {
     fn encode(&self, _: &mut Vec<u8>) -> Result<(), EncodeError> {

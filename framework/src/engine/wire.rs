@@ -353,6 +353,65 @@ mod tests {
         }
     }
 
+    /// A log id of term 3 behind the byte that says it is there.
+    fn some(index: u8) -> [u8; 17] {
+        [1, 3, 0, 0, 0, 0, 0, 0, 0, index, 0, 0, 0, 0, 0, 0, 0]
+    }
+
+    #[test]
+    fn golden_vote_response() {
+        let response = VoteResponse::<C>::new(vote(), Some(id(9)), true);
+        assert_eq!(vote_response(&response), [&VOTE[..], &[1], &some(9)].concat());
+        let refused = VoteResponse::<C>::new(vote(), None, false);
+        assert_eq!(vote_response(&refused), [&VOTE[..], &[0, 0]].concat());
+    }
+
+    #[test]
+    fn golden_append_result() {
+        let golden = |result: StreamAppendResult<C>| append_result(&result);
+        assert_eq!(golden(Ok(None)), [0, 0].as_slice());
+        assert_eq!(golden(Ok(Some(id(4)))), [&[0][..], &some(4)].concat());
+        assert_eq!(golden(Err(StreamAppendError::Conflict(id(5)))), [&[1][..], &some(5)].concat());
+        assert_eq!(golden(Err(StreamAppendError::HigherVote(vote()))), [&[2][..], &VOTE].concat());
+    }
+
+    #[test]
+    fn golden_transfer() {
+        let request = TransferLeaderRequest::<C>::new(vote(), 7, Some(id(9)));
+        let golden = [&VOTE[..], &[7, 0, 0, 0, 0, 0, 0, 0], &some(9)].concat();
+        assert_eq!(transfer_request(&request), golden);
+        let read = read_transfer_request::<TokioRuntime>(transfer_request(&request)).expect("whole");
+        assert_eq!((read.from_leader(), read.to_node_id()), (&vote(), &7));
+        assert_eq!(read.last_log_id(), Some(&id(9)));
+
+        let golden = |response: TransferLeaderResponse<C>| transfer_response(&response);
+        assert_eq!(golden(Ok(())), [0].as_slice());
+        let other = Vote { leader_id: LeaderId { term: 4, voted_for: 1 }, committed: false };
+        let other_vote = [4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        let changed = TransferLeaderError::VoteChanged { expected: vote(), actual: other };
+        assert_eq!(golden(Err(changed)), [&[1][..], &VOTE, &other_vote].concat());
+        let behind = TransferLeaderError::LogNotFlushed { expected: Some(id(1)), actual: None };
+        assert_eq!(golden(Err(behind)), [&[2][..], &some(1), &[0]].concat());
+    }
+
+    #[test]
+    fn golden_snapshot_begin_and_done() {
+        let header = |kind: u8| [&[1, kind, 5, 0, 0, 0, 0, 0, 0, 0][..], &VOTE].concat();
+        let mut golden = header(7);
+        golden.extend(&some(7)[1..]);
+        golden.extend([8, 1, 0, 0, 0, 0, 0, 0]);
+        let begin = SnapshotBegin { vote: vote(), covers: id(7), len: 0x108, fingerprint: None };
+        assert_eq!(snapshot_begin(GroupId(5), &begin), [&golden[..], &[0]].concat());
+        let begin = SnapshotBegin { fingerprint: Some(0x0304), ..begin };
+        assert_eq!(snapshot_begin(GroupId(5), &begin), [&golden[..], &[1, 4, 3, 0, 0]].concat());
+        let from = snapshot_bytes(frame::Kind::SnapshotFrom, GroupId(1), 0x0506);
+        assert_eq!(from.as_ref(), [1, 13, 1, 0, 0, 0, 0, 0, 0, 0, 6, 5, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(read_snapshot_bytes(from.slice(frame::HEADER_BYTES..)), Ok(0x0506));
+        let done = snapshot_done(GroupId(5), &vote());
+        assert_eq!(done, header(11));
+        assert_eq!(read_snapshot_done(done.slice(frame::HEADER_BYTES..)), Ok(vote()));
+    }
+
     #[test]
     fn an_entry_out_of_place_is_refused() {
         let mut entry = Entry::new(id(10), Payload::Blank);
@@ -394,19 +453,5 @@ mod tests {
             let body = snapshot_begin(GroupId(1), &begin).slice(frame::HEADER_BYTES..);
             assert_eq!(read_snapshot_begin(body), Ok(begin));
         }
-    }
-
-    #[test]
-    fn golden_snapshot_frames() {
-        let begin = SnapshotBegin { vote: vote(), covers: id(7), len: 0x0102, fingerprint: Some(0x0304) };
-        let bytes = snapshot_begin(GroupId(1), &begin);
-        let mut golden = vec![1, 7, 1, 0, 0, 0, 0, 0, 0, 0];
-        golden.extend(&snapshot_done(GroupId(1), &vote())[frame::HEADER_BYTES..]);
-        golden.extend(id(7).committed_leader_id().to_le_bytes());
-        golden.extend([7, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 1, 4, 3, 0, 0]);
-        assert_eq!(bytes, golden);
-        let from = snapshot_bytes(frame::Kind::SnapshotFrom, GroupId(1), 0x0506);
-        assert_eq!(from.as_ref(), [1, 13, 1, 0, 0, 0, 0, 0, 0, 0, 6, 5, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(read_snapshot_bytes(from.slice(frame::HEADER_BYTES..)), Ok(0x0506));
     }
 }

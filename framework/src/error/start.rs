@@ -133,6 +133,14 @@ pub enum BootstrapError {
         /// The disk it has now.
         found: DiskId,
     },
+    /// A member does not admit this node: its list, or the membership of its cluster, has no such key.
+    #[error("node {} does not know the key of this node, {identity}: before the cluster is born, give every node the same bootstrap list; beside a cluster that exists, restore the key and the directory that it knows, or have the node added to it under a new node id", peer.get())]
+    NotAdmitted {
+        /// The member.
+        peer: NodeId,
+        /// The key of this node.
+        identity: PeerId,
+    },
     /// A member was started with another bootstrap list or cluster name.
     #[error("node {} belongs to cluster {theirs}, this node to {ours}: give every node the same name and bootstrap list", peer.get())]
     PeerInOtherCluster {

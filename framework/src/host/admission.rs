@@ -2,20 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use super::vouch::Vouched;
 use crate::format::hello::{GroupHello, Hello, Refusal};
-use crate::types::{ClusterId, Member, NodeId, PeerId};
+use crate::types::{ClusterId, LogId, Member, NodeId, PeerId};
 
-/// Everybody this node knows: the effective membership, or the bootstrap list before it is born.
+/// Everybody this node knows: the effective membership, or the bootstrap list before it is born, and
+/// whom a known member has vouched for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Roster {
     pub(crate) members: BTreeMap<NodeId, Member>,
     /// Whether the list with disk ids is durable. An unborn node answers nothing but a census.
     pub(crate) born: bool,
+    /// Where the membership stands in the log.
+    pub(super) at: Option<LogId>,
+    pub(super) vouched: Option<Vouched>,
 }
 
 impl Roster {
-    pub(crate) fn by_identity(&self, identity: &PeerId) -> Option<&Member> {
-        self.members.values().find(|member| member.identity == *identity)
+    /// The bootstrap list of a node that is not born.
+    pub(crate) fn unborn(members: BTreeMap<NodeId, Member>) -> Self {
+        Self { members, ..Self::default() }
     }
 
     /// Checks the hello of the peer that the transport proved to be `peer`.
@@ -64,7 +70,7 @@ mod tests {
     fn admit(identity: u8, change: impl FnOnce(&mut Hello)) -> Result<NodeId, Refusal> {
         let mut member = Member::new(2, peer(2), "a");
         member.disk_id = Some(DiskId([2; 16]));
-        let roster = Roster { members: [(NodeId(2), member)].into(), born: true };
+        let roster = Roster { born: true, ..Roster::unborn([(NodeId(2), member)].into()) };
         let mut hello = Hello {
             cluster_id: CLUSTER,
             node_id: NodeId(2),

@@ -16,7 +16,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Call, CallError, Host, OpenError, Roster, Status};
 use crate::engine::runtime::{Runtime, now};
-use crate::error::BootstrapError;
+use crate::error::{BootstrapError, TransportError};
 use crate::format::frame;
 use crate::format::hello::Refusal;
 use crate::format::membership::{put_member, read_member};
@@ -40,7 +40,7 @@ pub(crate) struct Census {
 impl Census {
     pub(super) fn of<RT: Runtime>(host: &Host<RT>) -> Self {
         let census = super::lock(&host.census).clone();
-        let roster = census.unwrap_or_else(|| host.roster());
+        let roster = census.unwrap_or_else(|| (*host.roster()).clone());
         Self { born: roster.born, disk_id: host.disk_id(), members: roster.members }
     }
 
@@ -173,6 +173,11 @@ impl<RT: Runtime> Host<RT> {
                 let ours = identity.cluster_id;
                 Answer::Never(BootstrapError::PeerInOtherCluster { peer: node, theirs: *theirs, ours })
             }
+            OpenError::Refused(Refusal::UnknownPeer)
+            | OpenError::Transport(TransportError::Refused { .. }) => {
+                let identity = self.parts.transport.identity();
+                Answer::Never(BootstrapError::NotAdmitted { peer: node, identity })
+            }
             _ => Answer::Silent,
         }
     }
@@ -180,28 +185,31 @@ impl<RT: Runtime> Host<RT> {
 
 /// Asks every listed member, again and again, until the cluster is born; gives the list with disks.
 ///
-/// `waiting` is told after each round who is waited for.
+/// A member that does not fit is an error in the first round. Later it is another node that was
+/// started wrongly, and may be started again, rightly: until then it is waited for. `waiting` is told
+/// after each round who is waited for, and who of them does not fit.
 pub(crate) async fn wait_for_birth<RT: Runtime>(
     host: &Arc<Host<RT>>,
-    mut waiting: impl FnMut(Vec<NodeId>),
+    mut waiting: impl FnMut(Vec<NodeId>, Vec<NodeId>),
 ) -> Result<BTreeMap<NodeId, Member>, BootstrapError> {
     let own = host.node_id();
-    let list = host.roster().members;
+    let list = host.roster().members.clone();
     let mut first_round = true;
     let others: Vec<NodeId> = list.keys().copied().filter(|node| *node != own).collect();
     loop {
         let asked = others.iter().map(|node| async move { (*node, host.ask(*node).await) });
         let mut answers = BTreeMap::new();
+        let mut unfit = Vec::new();
         for (node, answer) in futures::future::join_all(asked).await {
             match answer {
                 Answer::Census(census) => drop(answers.insert(node, Some(census))),
                 Answer::Silent => drop(answers.insert(node, None)),
                 Answer::Never(error) => {
-                    // Later on it is another node that was started wrongly, and will be again, rightly.
                     if first_round || matches!(error, BootstrapError::DiskReplaced { .. }) {
                         return Err(error);
                     }
                     tracing::warn!(%node, %error, "a member of the new cluster does not fit");
+                    unfit.push(node);
                     answers.insert(node, None);
                 }
             }
@@ -223,8 +231,8 @@ pub(crate) async fn wait_for_birth<RT: Runtime>(
                 // What this node tells others in their census: the disks it has seen itself. A disk
                 // id here also makes hello refuse a member that comes back with another one, so
                 // the roster for admission keeps the plain list until the list is durable.
-                host.set_census(Roster { members: disks, born: false });
-                waiting(with);
+                host.set_census(Roster::unborn(disks));
+                waiting(with, unfit);
                 RT::sleep(PAUSE).await;
             }
         }

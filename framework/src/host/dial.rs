@@ -57,8 +57,10 @@ impl<RT: Runtime> Host<RT> {
     }
 
     async fn open_once(&self, node: NodeId, lane: Lane) -> Result<Session, OpenError> {
-        let member = self.roster().members.get(&node).cloned().ok_or(OpenError::NotAMember(node))?;
+        let member = self.roster().member(node).cloned().ok_or(OpenError::NotAMember(node))?;
         let deadline = now::<RT>() + self.parts.connect_timeout;
+        let heard = self.heard(node);
+        let so_far = heard.so_far();
         let opening = async {
             let mut stream = self.parts.transport.connect(&member, lane).await?;
             stream.tx.send(self.hello().encode()).await?;
@@ -66,8 +68,10 @@ impl<RT: Runtime> Host<RT> {
             Ok::<_, OpenError>((stream, answer))
         };
         let Some(opened) = before::<RT, _>(deadline, opening).await else {
-            // Whatever connection the transport still has to this peer leads nowhere.
-            self.parts.transport.reset(&member.identity);
+            if heard.is_lost_since(so_far) {
+                tracing::debug!(%node, %lane, "nothing heard: connections reset");
+                self.parts.transport.reset(&member.identity);
+            }
             return Err(OpenError::Timeout);
         };
         let (stream, answer) = opened?;
@@ -81,7 +85,8 @@ impl<RT: Runtime> Host<RT> {
                     self.parts.transport.reset(&member.identity);
                     return Err(OpenError::Restarted);
                 }
-                Ok(Session { stream })
+                heard.answered();
+                Ok(Session { stream: heard.listen(stream) })
             }
             Kind::Refuse => Err(OpenError::Refused(Refusal::decode(frame.body)?)),
             kind => Err(FormatError::Unknown { what: "a hello", field: "kind", found: kind as u64 }.into()),

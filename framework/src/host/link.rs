@@ -10,8 +10,8 @@ use bytes::{BufMut, Bytes};
 use futures::channel::{mpsc, oneshot};
 use futures::{SinkExt, StreamExt};
 
-use super::{Host, OpenError, Session, lock};
-use crate::engine::runtime::{Runtime, before, now};
+use super::{Host, OpenError, Session, lock, patience};
+use crate::engine::runtime::{Runtime, Select2, before, now};
 use crate::error::TransportError;
 use crate::format::frame::{self, Frame, Kind};
 use crate::format::{FormatError, Reader};
@@ -27,17 +27,20 @@ pub(crate) enum Call {
     TransferLeader = 3,
     Heartbeat = 4,
     Census = 5,
+    /// What membership the node knows, for one that was away.
+    Membership = 6,
     Write = 16,
     ReadIndex = 17,
 }
 
 impl Call {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Vote,
         Self::PreVote,
         Self::TransferLeader,
         Self::Heartbeat,
         Self::Census,
+        Self::Membership,
         Self::Write,
         Self::ReadIndex,
     ];
@@ -95,6 +98,9 @@ pub(crate) enum CallError {
     /// Too much waits for this peer already. It never left this node.
     #[error("{queued} bytes wait for the peer already")]
     Busy { queued: usize },
+    /// It was given up before it left this node.
+    #[error("given up before it was sent")]
+    GivenUp,
     /// It was sent; no answer came in time.
     #[error("no answer in time")]
     Timeout,
@@ -136,28 +142,48 @@ pub(crate) struct Link<RT: Runtime> {
 
 /// Notices a stream on which nothing comes back. A peer that is merely slow shows a sign of life.
 struct Silence<RT: Runtime> {
-    /// When the first request went out that nothing has come back since.
-    since: Mutex<Option<RT::Instant>>,
+    waiting: Mutex<Waiting<RT>>,
     limit: Duration,
 }
 
+struct Waiting<RT: Runtime> {
+    /// When the first request went out that nothing has come back since.
+    since: Option<RT::Instant>,
+    /// What went out and was not answered: large requests take their time on the way.
+    bytes: usize,
+}
+
 impl<RT: Runtime> Silence<RT> {
-    fn sent(&self) {
-        lock(&self.since).get_or_insert_with(now::<RT>);
+    fn new(limit: Duration) -> Self {
+        Self { waiting: Mutex::new(Waiting { since: None, bytes: 0 }), limit }
     }
 
-    fn received(&self, waiting: bool) {
-        *lock(&self.since) = waiting.then(now::<RT>);
+    fn sent(&self, bytes: usize) {
+        let mut waiting = lock(&self.waiting);
+        waiting.since.get_or_insert_with(now::<RT>);
+        waiting.bytes += bytes;
+    }
+
+    /// Something has come back: the answer to so many bytes, after which others are still owed or not.
+    fn received(&self, answered: usize, others: bool) {
+        let mut waiting = lock(&self.waiting);
+        waiting.since = others.then(now::<RT>);
+        waiting.bytes -= answered;
     }
 
     /// Resolves when nothing has come back for the limit.
     async fn is_too_long(&self) {
         loop {
-            let since = *lock(&self.since);
-            match since {
-                Some(since) if now::<RT>() >= since + self.limit => return,
-                Some(since) => RT::sleep_until(since + self.limit).await,
-                None => RT::sleep(self.limit).await,
+            let due = {
+                let waiting = lock(&self.waiting);
+                waiting.since.map(|since| since + patience(self.limit, waiting.bytes))
+            };
+            let look_again = now::<RT>() + self.limit;
+            match due {
+                Some(due) if now::<RT>() >= due => return,
+                // An answer to what is large leaves the others less time.
+                Some(due) => RT::sleep_until(due.min(look_again)).await,
+                None => RT::sleep_until(look_again).await,
             }
         }
     }
@@ -189,6 +215,19 @@ impl<RT: Runtime> Link<RT> {
         body: Bytes,
         deadline: RT::Instant,
     ) -> Result<Reply, CallError> {
+        self.call_unless(group, call, body, deadline, std::future::pending()).await
+    }
+
+    /// As [`Self::call`]; given up when `pointless` resolves before the request has left this node.
+    /// One that has left is waited for all the same: what became of it matters.
+    pub(crate) async fn call_unless(
+        &self,
+        group: GroupId,
+        call: Call,
+        body: Bytes,
+        deadline: RT::Instant,
+        pointless: impl Future<Output = ()> + Send,
+    ) -> Result<Reply, CallError> {
         let bytes = body.len() + frame::HEADER_BYTES;
         let queued = self.queued.fetch_add(bytes, Ordering::Relaxed);
         let _queued = Queued(self.queued.clone(), bytes);
@@ -196,12 +235,23 @@ impl<RT: Runtime> Link<RT> {
         if queued > 0 && queued + bytes > self.queue_bytes {
             return Err(CallError::Busy { queued });
         }
-        let (waiter, answer) = oneshot::channel();
+        let (waiter, mut answer) = oneshot::channel();
         let fate = Arc::new(Fate::default());
         if self.tx.unbounded_send(Outgoing { fate: fate.clone(), group, call, body, waiter }).is_err() {
             return Err(CallError::NotSent(Arc::new(OpenError::Transport(TransportError::Closed))));
         }
-        match before::<RT, _>(deadline, answer).await {
+        let answered = async {
+            match RT::select2(&mut answer, pointless).await {
+                Select2::First(answered) => Some(answered),
+                Select2::Second(()) if fate.decide(Fate::WITHDRAWN) => None,
+                Select2::Second(()) => Some(answer.await),
+            }
+        };
+        let answered = match before::<RT, _>(deadline, answered).await {
+            Some(None) => return Err(CallError::GivenUp),
+            other => other.flatten(),
+        };
+        match answered {
             Some(Ok(result)) => result,
             // The link's task has ended: the node is shutting down.
             Some(Err(_)) => Err(CallError::Lost),
@@ -226,7 +276,7 @@ async fn drive<RT: Runtime>(
             Ok(session) => {
                 let limit = host.parts.silence;
                 drop(host);
-                let silence = Silence { since: Mutex::default(), limit };
+                let silence = Silence::new(limit);
                 run::<RT>(session, first, &mut requests, &silence).await;
             }
             Err(error) => {
@@ -242,7 +292,8 @@ async fn drive<RT: Runtime>(
     }
 }
 
-type Pending = Mutex<BTreeMap<u64, Waiter>>;
+/// Who waits for an answer, and how many bytes were asked with.
+type Pending = Mutex<BTreeMap<u64, (Waiter, usize)>>;
 
 /// Carries requests and answers over one stream until it fails.
 async fn run<RT: Runtime>(
@@ -257,7 +308,7 @@ async fn run<RT: Runtime>(
     let writing = write_requests(tx, first, requests, &pending, silence);
     let reading = read_replies(rx, &pending, silence);
     RT::select3(reading, writing, silence.is_too_long()).await;
-    for waiter in std::mem::take(&mut *lock(&pending)).into_values() {
+    for (waiter, _) in std::mem::take(&mut *lock(&pending)).into_values() {
         drop(waiter.send(Err(CallError::Lost)));
     }
 }
@@ -281,8 +332,8 @@ async fn write_requests<RT: Runtime>(
             out.put_u64_le(correlation);
             out.put_u8(outgoing.call as u8);
             out.put_slice(&outgoing.body);
-            lock(pending).insert(correlation, outgoing.waiter);
-            silence.sent();
+            lock(pending).insert(correlation, (outgoing.waiter, out.len()));
+            silence.sent(out.len());
             tx.feed(out.freeze()).await?;
         }
         tx.flush().await?;
@@ -300,12 +351,12 @@ async fn read_replies<RT: Runtime>(
 ) -> Result<(), OpenError> {
     while let Some(bytes) = rx.next().await {
         let (correlation, reply) = decode_reply(Frame::decode(bytes?)?)?;
-        let (waiter, waiting) = {
+        let (answered, others) = {
             let mut pending = lock(pending);
             (pending.remove(&correlation), !pending.is_empty())
         };
-        silence.received(waiting);
-        if let Some(waiter) = waiter {
+        silence.received(answered.as_ref().map_or(0, |(_, bytes)| *bytes), others);
+        if let Some((waiter, _)) = answered {
             drop(waiter.send(Ok(reply)));
         }
     }
@@ -338,4 +389,42 @@ pub(super) fn encode_reply(group: GroupId, correlation: u64, reply: &Reply) -> B
     out.put_u8(reply.status as u8);
     out.put_slice(&reply.body);
     out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_reply() {
+        let reply = |status| Reply { status, body: Bytes::from_static(b"x") };
+        let statuses = [Status::Done, Status::Malformed, Status::NoSuchGroup, Status::Stopped];
+        for (code, status) in (0..).zip(statuses) {
+            let bytes = encode_reply(GroupId(5), 6, &reply(status));
+            let golden = [1, 4, 5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, code, b'x'];
+            assert_eq!(bytes.as_ref(), golden);
+            let (correlation, read) = decode_reply(Frame::decode(bytes).expect("whole")).expect("whole");
+            assert_eq!((correlation, read.status, read.body.as_ref()), (6, status, &b"x"[..]));
+        }
+    }
+
+    #[test]
+    fn golden_calls() {
+        let control = [
+            Call::Vote,
+            Call::PreVote,
+            Call::TransferLeader,
+            Call::Heartbeat,
+            Call::Census,
+            Call::Membership,
+        ];
+        let numbered = (1..).zip(control).map(|(number, call)| (number, call, Lane::Control));
+        let client = [(16, Call::Write, Lane::Client), (17, Call::ReadIndex, Lane::Client)];
+        for (number, call, lane) in numbered.chain(client) {
+            assert_eq!(Call::from_wire(number, lane), Some(call));
+            let other = if lane == Lane::Control { Lane::Client } else { Lane::Control };
+            assert_eq!(Call::from_wire(number, other), None, "{call:?} belongs to one lane");
+        }
+        assert_eq!(Call::from_wire(0, Lane::Control), None);
+    }
 }

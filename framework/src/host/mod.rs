@@ -8,8 +8,11 @@
 mod admission;
 mod birth;
 mod dial;
+mod heard;
 mod link;
+mod pace;
 mod serve;
+mod vouch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,12 +24,16 @@ use futures::future::BoxFuture;
 pub(crate) use self::admission::Roster;
 pub(crate) use self::birth::{Census, wait_for_birth};
 pub(crate) use self::dial::{OpenError, Session, expect_frame};
+use self::heard::Heard;
 pub(crate) use self::link::{Call, CallError, Link, Reply, Status};
+pub(crate) use self::pace::patience;
+pub(crate) use self::vouch::Record;
 use crate::engine::runtime::{Runtime, Tasks};
 use crate::format::hello::{GroupHello, Hello};
 use crate::storage::Identity;
 use crate::transport::{Lane, Transport};
-use crate::types::{BootId, DiskId, GroupId, NodeId, PeerId};
+use crate::types::{BootId, DiskId, GroupId, LogId, Member, NodeId, PeerId};
+use crate::watch::Watched;
 
 /// What a host needs to know of a group that it serves.
 pub(crate) trait GroupService: Send + Sync {
@@ -58,12 +65,15 @@ type Links<RT> = BTreeMap<(NodeId, Lane), Arc<Link<RT>>>;
 /// The one host of a process.
 pub(crate) struct Host<RT: Runtime> {
     parts: HostParts,
-    roster: Mutex<Roster>,
+    roster: Mutex<Arc<Roster>>,
     /// What an unborn node has seen so far, for the census of others.
     census: Mutex<Option<Roster>>,
     groups: Mutex<BTreeMap<GroupId, Arc<dyn GroupService>>>,
     links: Mutex<Links<RT>>,
     boots: Mutex<BTreeMap<NodeId, BootId>>,
+    heard: Mutex<BTreeMap<NodeId, Arc<Heard>>>,
+    /// Whether somebody unknown has asked to be let in.
+    knocks: Arc<Watched<bool>>,
     pub(crate) tasks: Tasks,
 }
 
@@ -73,7 +83,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<RT: Runtime> Host<RT> {
     pub(crate) fn new(parts: HostParts) -> Arc<Self> {
-        let roster = Mutex::new(parts.roster.clone());
+        let roster = Mutex::new(Arc::new(parts.roster.clone()));
         Arc::new(Self {
             parts,
             roster,
@@ -81,6 +91,8 @@ impl<RT: Runtime> Host<RT> {
             groups: Mutex::default(),
             links: Mutex::default(),
             boots: Mutex::default(),
+            heard: Mutex::default(),
+            knocks: Arc::new(Watched::new(false)),
             tasks: Tasks::new(),
         })
     }
@@ -97,25 +109,50 @@ impl<RT: Runtime> Host<RT> {
         self.parts.identity.disk_id
     }
 
-    pub(crate) fn roster(&self) -> Roster {
+    pub(crate) fn roster(&self) -> Arc<Roster> {
         lock(&self.roster).clone()
     }
 
-    /// Replaces who is known. Plugins that refuse early are told, and a member that is gone loses
-    /// its connections.
+    /// Replaces who is known.
     pub(crate) fn set_roster(&self, roster: Roster) {
-        let gone: Vec<PeerId> = {
-            let mut current = lock(&self.roster);
-            let gone = current.members.values().map(|member| member.identity.clone());
-            let gone = gone.filter(|identity| roster.by_identity(identity).is_none()).collect();
-            *current = roster.clone();
+        *lock(&self.census) = None;
+        self.change_roster(|current| {
+            *current = roster;
+            true
+        });
+    }
+
+    /// Takes over the membership that stands in the log at `at`.
+    pub(crate) fn learn(&self, members: &BTreeMap<NodeId, Member>, at: Option<LogId>) {
+        if self.change_roster(|roster| roster.learn(members, at)) {
             *lock(&self.census) = None;
-            gone
+        }
+    }
+
+    /// Changes who is known, and says whether `change` did. Plugins that refuse early are told, and
+    /// a member that is gone loses its connections.
+    fn change_roster(&self, change: impl FnOnce(&mut Roster) -> bool) -> bool {
+        let (roster, gone) = {
+            let mut current = lock(&self.roster);
+            let before: Vec<PeerId> = current.all().map(|member| member.identity.clone()).collect();
+            if !change(Arc::make_mut(&mut current)) {
+                return false;
+            }
+            let gone = before.into_iter().filter(|identity| current.by_identity(identity).is_none());
+            (current.clone(), gone.collect::<Vec<_>>())
         };
-        self.parts.transport.set_admission(Arc::new(move |peer, _| roster.by_identity(peer).is_some()));
+        let knocks = self.knocks.clone();
+        self.parts.transport.set_admission(Arc::new(move |peer, _| {
+            let known = roster.by_identity(peer).is_some();
+            if !known {
+                knocks.set(true);
+            }
+            known
+        }));
         for peer in &gone {
             self.parts.transport.reset(peer);
         }
+        true
     }
 
     fn set_census(&self, census: Roster) {
@@ -149,6 +186,11 @@ impl<RT: Runtime> Host<RT> {
     /// Notes the boot of a peer; whether it is another one than before.
     fn restarted(&self, node: NodeId, boot: BootId) -> bool {
         lock(&self.boots).insert(node, boot).is_some_and(|before| before != boot)
+    }
+
+    /// What has been heard of `node`.
+    fn heard(&self, node: NodeId) -> Arc<Heard> {
+        lock(&self.heard).entry(node).or_default().clone()
     }
 
     /// The link to `node` on `lane`, made on first use.

@@ -69,6 +69,7 @@ impl<RT: Runtime> Host<RT> {
             return Err(OpenError::Restarted);
         }
         stream.tx.send(self.hello().encode()).await?;
+        let stream = self.heard(node).listen(stream);
         match lane {
             Lane::Control | Lane::Client => self.serve_calls(node, lane, stream).await,
             Lane::Append | Lane::Snapshot => self.serve_group(node, lane, stream).await,
@@ -81,7 +82,11 @@ impl<RT: Runtime> Host<RT> {
         hello: &Hello,
         lane: Lane,
     ) -> Result<NodeId, Refusal> {
-        let node = self.check(peer, hello, None)?;
+        let node = self.check(peer, hello, None).inspect_err(|refusal| {
+            if *refusal == Refusal::UnknownPeer {
+                self.knocks.set(true);
+            }
+        })?;
         if self.tasks.stopping().get() {
             return Err(Refusal::ShuttingDown);
         }

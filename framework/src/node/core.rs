@@ -12,8 +12,8 @@ use super::propose::Proposer;
 use super::read::Barrier;
 use super::status::{Phase, Status};
 use crate::client::Consistency;
-use crate::engine::Group;
 use crate::engine::runtime::{Runtime, before, left, now};
+use crate::engine::{Group, View};
 use crate::error::{ReadError, ShutdownError, WriteError};
 use crate::host::Host;
 use crate::storage::Storage;
@@ -77,11 +77,12 @@ impl<RT: Runtime> Core<RT> {
         // Counted first and looked second: shutdown says so first and counts second.
         self.calls.update(|calls| *calls += 1);
         let call = Call(self.calls.clone());
-        match self.status.get().phase {
+        self.status.with(|status| match status.phase {
             Phase::ShuttingDown => Err(Unavailable::ShuttingDown),
             Phase::Stopped { .. } => Err(Unavailable::Stopped),
-            _ => Ok(call),
-        }
+            _ => Ok(()),
+        })?;
+        Ok(call)
     }
 
     /// Waits until the node takes part.
@@ -97,11 +98,11 @@ impl<RT: Runtime> Core<RT> {
         self.running.get().ok_or(Unavailable::Stopped)
     }
 
-    /// Waits until the view of who leads changes, a little at most, and never past the deadline.
-    pub(super) async fn wait_for_change(&self, running: &Running<RT>, deadline: RT::Instant) {
+    /// Waits until who leads is no more what it was in `known`, a little at most, and never past the
+    /// deadline.
+    pub(super) async fn wait_for_change(&self, running: &Running<RT>, known: &View, deadline: RT::Instant) {
         const AT_MOST: Duration = Duration::from_millis(25);
         let mut view = running.group.view();
-        let known = view.get();
         let changed = view
             .until(|view| view.leader != known.leader || view.term != known.term || view.stopped.is_some());
         let at_most = now::<RT>() + AT_MOST.min(left::<RT>(deadline));

@@ -234,6 +234,44 @@ mod tests {
     }
 
     #[test]
+    fn golden_answers_to_a_forwarded_write() {
+        let bytes = |reply: WriteReply| reply.encode().to_vec();
+        let number = |number: u8| [number, 0, 0, 0, 0, 0, 0, 0];
+        let position = Position { index: LogIndex(7), ordinal: 2 };
+        let applied = [&[0][..], &number(7), &[2, 0, 0, 0]].concat();
+        let too_large = WriteReply::Applied(position, Err(AnswerError::TooLarge { len: 9 }));
+        assert_eq!(bytes(too_large), [&applied[..], &[1], &number(9)].concat());
+        let not_encodable = WriteReply::Applied(position, Err(AnswerError::Encode));
+        assert_eq!(bytes(not_encodable), [&applied[..], &[2]].concat());
+        assert_eq!(bytes(WriteReply::NotLeader(None)), [1, 0]);
+        assert_eq!(bytes(WriteReply::NotLeader(Some(NodeId(3)))), [&[1, 1][..], &number(3)].concat());
+
+        let numbers = |code: u8, one: u8, two: u8| [&[2, code][..], &number(one), &number(two)].concat();
+        let text = |code: u8| vec![2, code, 3, 0, b'w', b'h', b'y'];
+        let decode = DecodeError::Remote { detail: "why".into() };
+        assert_eq!(decode.to_string(), "why", "the text of the far side goes on as it came");
+        let reasons = [
+            (NotApplied::NoLeader { waited: Duration::from_millis(6) }, numbers(1, 6, 0)),
+            (NotApplied::Deadline, vec![2, 2]),
+            (NotApplied::TooLarge { len: 3, max: 2 }, numbers(3, 3, 2)),
+            (NotApplied::BadCommand(decode), text(4)),
+            (NotApplied::Encode { detail: "why".into() }, text(5)),
+            (NotApplied::Busy { queued: 1, limit: 2 }, numbers(6, 1, 2)),
+            (NotApplied::DiskFull, vec![2, 7]),
+            (NotApplied::ShuttingDown, vec![2, 8]),
+            (NotApplied::Stopped, vec![2, 9]),
+            (NotApplied::NotReady, vec![2, 10]),
+        ];
+        for (reason, golden) in reasons {
+            assert_eq!(bytes(WriteReply::NotApplied(reason)), golden);
+        }
+        let unknown = [Unknown::Deadline, Unknown::LeaderChanged, Unknown::ConnectionLost, Unknown::Stopped];
+        for (code, why) in (1..).zip(unknown) {
+            assert_eq!(bytes(WriteReply::Unknown(why)), [3, code]);
+        }
+    }
+
+    #[test]
     fn every_answer_comes_back() {
         let position = Position { index: LogIndex(7), ordinal: 2 };
         let reasons = [

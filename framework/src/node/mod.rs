@@ -18,6 +18,9 @@ mod start;
 pub mod status;
 mod write;
 
+#[cfg(test)]
+mod away;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;

@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 
 use crate::engine::runtime::Runtime;
 use crate::engine::{Group, ProposeError};
@@ -35,10 +36,18 @@ struct Queue {
     next_ticket: u64,
 }
 
+/// What the proposer's task is told.
+enum Signal {
+    /// A batch is over: there may be room for what waits.
+    Room,
+    /// A batch that the engine could not take at once.
+    Unsent(BoxFuture<'static, ()>),
+}
+
 struct Shared {
     queue: Mutex<Queue>,
     limits: LimitsSection,
-    room: mpsc::UnboundedSender<()>,
+    signals: mpsc::UnboundedSender<Signal>,
 }
 
 impl Shared {
@@ -108,7 +117,7 @@ impl Drop for Batch {
         for waiter in self.waiters.drain(..) {
             drop(waiter.send(Err(ProposeError::Stopped)));
         }
-        drop(self.shared.room.unbounded_send(()));
+        drop(self.shared.signals.unbounded_send(Signal::Room));
     }
 }
 
@@ -150,22 +159,30 @@ impl<RT: Runtime> Proposer<RT> {
         group: Arc<Group<RT>>,
         limits: LimitsSection,
     ) -> (Self, impl Future<Output = ()> + Send) {
-        let (room, mut rooms) = mpsc::unbounded();
-        let shared = Arc::new(Shared { queue: Mutex::default(), limits, room });
+        let (signals, mut signalled) = mpsc::unbounded();
+        let shared = Arc::new(Shared { queue: Mutex::default(), limits, signals });
         let this = Self { shared: shared.clone(), group: group.clone() };
         let task = async move {
             let _left = FailWhatWaits(shared.clone());
-            while rooms.next().await.is_some() {
-                while let Some(batch) = shared.take() {
-                    send(&group, batch).await;
+            while let Some(signal) = signalled.next().await {
+                match signal {
+                    Signal::Unsent(sending) => sending.await,
+                    Signal::Room => {
+                        while let Some(batch) = shared.take() {
+                            send(group.clone(), batch).await;
+                        }
+                    }
                 }
             }
         };
         (this, task)
     }
 
-    /// Queues a command, and sends it at once when there is room.
-    pub(super) async fn submit(&self, command: Bytes) -> Result<Proposed, Full> {
+    /// Queues a command, and hands it on at once when there is room.
+    ///
+    /// Never waits: a batch carries the commands of several callers, and must not end with the one
+    /// that happened to send it.
+    pub(super) fn submit(&self, command: Bytes) -> Result<Proposed, Full> {
         let (done, outcome) = oneshot::channel();
         let (ticket, batch) = {
             let mut queue = self.shared.lock();
@@ -181,7 +198,11 @@ impl<RT: Runtime> Proposer<RT> {
             (ticket, self.shared.take())
         };
         if let Some(batch) = batch {
-            send(&self.group, batch).await;
+            let mut sending = send(self.group.clone(), batch).boxed();
+            // The engine takes it at once unless its own queue is full.
+            if (&mut sending).now_or_never().is_none() {
+                drop(self.shared.signals.unbounded_send(Signal::Unsent(sending)));
+            }
         }
         Ok(Proposed { ticket, outcome })
     }
@@ -196,7 +217,7 @@ impl<RT: Runtime> Proposer<RT> {
     }
 }
 
-async fn send<RT: Runtime>(group: &Group<RT>, mut batch: Batch) {
+async fn send<RT: Runtime>(group: Arc<Group<RT>>, mut batch: Batch) {
     let body = Body::of_commands(&std::mem::take(&mut batch.commands));
     group.propose(body, move |result| batch.complete(result)).await;
 }

@@ -15,7 +15,7 @@ use futures::channel::{mpsc, oneshot};
 use super::core::{Core, LONGEST, Running, Unavailable};
 use super::handle::CallOptions;
 use crate::client::Consistency;
-use crate::engine::runtime::{Instant as _, Runtime, before, now};
+use crate::engine::runtime::{Instant as _, Runtime, Select2, before, now};
 use crate::engine::{Group, QueryError, ReadIndexError};
 use crate::error::ReadError;
 use crate::format::{FormatError, Reader, Writer};
@@ -75,7 +75,8 @@ impl<RT: Runtime> Core<RT> {
     async fn catch_up(&self, running: &Running<RT>, deadline: RT::Instant) -> bool {
         let catching_up = async {
             loop {
-                if running.group.view().get().stopped.is_some() {
+                let view = running.group.view().get();
+                if view.stopped.is_some() {
                     return false;
                 }
                 match running.barrier.next().await {
@@ -83,7 +84,7 @@ impl<RT: Runtime> Core<RT> {
                         running.group.applied(index).await;
                         return true;
                     }
-                    None => self.wait_for_change(running, deadline).await,
+                    None => self.wait_for_change(running, &view, deadline).await,
                 }
             }
         };
@@ -164,12 +165,18 @@ async fn ask<RT: Runtime>(
     group: &Group<RT>,
     deadline: RT::Instant,
 ) -> Option<LogIndex> {
-    let leader = group.view().get().leader?;
+    let view = group.view().get();
+    let leader = view.leader?;
     if leader == host.node_id() {
         return group.read_index().await.ok();
     }
     let link = host.link(leader, Lane::Client);
-    let reply = link.call(group.group(), Call::ReadIndex, Bytes::new(), deadline).await.ok()?;
+    let asking = link.call(group.group(), Call::ReadIndex, Bytes::new(), deadline);
+    // What this one would say is of no use once another leads; asking twice does no harm.
+    let Select2::First(reply) = RT::select2(asking, group.moved_on(view.term, leader)).await else {
+        return None;
+    };
+    let reply = reply.ok()?;
     if reply.status != Status::Done {
         return None;
     }
@@ -225,6 +232,15 @@ mod tests {
         ] {
             assert_eq!(decode(encode(result)), Ok(result));
         }
+    }
+
+    #[test]
+    fn golden_read_index() {
         assert_eq!(encode(Ok(LogIndex(7))).as_ref(), [0, 7, 0, 0, 0, 0, 0, 0, 0]);
+        let not_leader = |leader| encode(Err(ReadIndexError::NotLeader { leader }));
+        assert_eq!(not_leader(Some(NodeId(2))).as_ref(), [1, 1, 2, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(not_leader(None).as_ref(), [1, 0]);
+        assert_eq!(encode(Err(ReadIndexError::NoQuorum)).as_ref(), [2]);
+        assert_eq!(encode(Err(ReadIndexError::Stopped)).as_ref(), [3]);
     }
 }

@@ -77,7 +77,7 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
         None => first_identity::<RT>(&*storage, &found, &cluster, list.as_ref(), &key, &config).await?,
     };
     let born = !found.log.is_empty() || found.purged.is_some();
-    let roster = Roster { members: list.clone().unwrap_or_default(), born: false };
+    let roster = Roster::unborn(list.clone().unwrap_or_default());
     if !born && roster.members.is_empty() {
         return Err(BootstrapError::NothingRecorded.into());
     }
@@ -113,7 +113,10 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
         let _ = gone.await;
         stopping.halt("dropped".to_owned()).await;
     }));
-    core.host.set_roster(roster);
+    // Without a list nobody is known yet. To say so would refuse the members that the log names.
+    if !roster.members.is_empty() {
+        core.host.set_roster(roster);
+    }
     let started = async {
         if born {
             core.take_part(machine, &found, &key).await?;
@@ -213,9 +216,9 @@ impl<RT: Runtime> Core<RT> {
         key: &PeerId,
         mut after_first_round: impl FnMut() + Send,
     ) -> Result<(), StartError> {
-        let members = wait_for_birth(&self.host, |waiting_for| {
+        let members = wait_for_birth(&self.host, |waiting_for, unfit| {
             tracing::info!(?waiting_for, "waiting for the other members of a new cluster");
-            self.status.update(|status| status.phase = Phase::Joining { waiting_for });
+            self.status.update(|status| status.phase = Phase::Joining { waiting_for, unfit });
             after_first_round();
         })
         .await?;
@@ -266,6 +269,7 @@ impl<RT: Runtime> Core<RT> {
         self.host.tasks.spawn::<RT>(proposing);
         self.host.tasks.spawn::<RT>(asking);
         self.host.tasks.spawn::<RT>(self.clone().follow_group(group.clone()));
+        self.host.tasks.spawn::<RT>(self.host.clone().ask_around(GROUP));
         drop(self.running.set(Running { group, proposer, barrier }));
         self.host.tasks.spawn::<RT>(self.clone().follow_health());
         self.host.open_group(GROUP, Arc::new(PeerService(self.clone())));
@@ -274,14 +278,16 @@ impl<RT: Runtime> Core<RT> {
     }
 
     fn show(&self, view: &View) {
-        let known = self.host.roster();
-        if !view.membership.members.is_empty() && (known.members != view.membership.members || !known.born) {
-            self.host.set_roster(Roster { members: view.membership.members.clone(), born: true });
+        // Compared by address first: the view changes with every commit, the membership seldom.
+        let shown = self.status.with(|status| Arc::ptr_eq(&status.membership, &view.membership));
+        if !shown && !view.membership.members.is_empty() {
+            self.host.learn(&view.membership.members, view.membership_at);
         }
         self.status.update(|status| {
             status.role = view.role;
             status.term = view.term;
             status.leader = view.leader;
+            status.connected = view.connected;
             status.last_log = view.last_log;
             status.committed = view.committed;
             status.applied = view.applied;

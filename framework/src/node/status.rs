@@ -32,6 +32,9 @@ pub enum Phase {
     Joining {
         /// Who is waited for.
         waiting_for: Vec<NodeId>,
+        /// Who of them has answered, and does not fit: it knows this node not at all, or belongs to
+        /// another cluster. The log says which. Until it is started rightly nothing goes on.
+        unfit: Vec<NodeId>,
     },
     /// It takes part.
     Running,
@@ -60,6 +63,10 @@ pub struct Status {
     pub term: Term,
     /// The leader of that term, as far as it knows.
     pub leader: Option<NodeId>,
+    /// Whether it is in touch with the others: as leader, a quorum has answered lately; otherwise,
+    /// it has heard from the leader lately. What it says of role and leader may be out of date when
+    /// it is not. Lately is within `timeout_max_ms`, and may take half as long again to show.
+    pub connected: bool,
     /// The last entry in its log.
     pub last_log: Option<LogIndex>,
     /// The last entry it knows to be committed. May go back at a restart.
@@ -85,6 +92,7 @@ impl Status {
             role: Role::default(),
             term: Term::default(),
             leader: None,
+            connected: false,
             last_log: None,
             committed: None,
             applied: None,

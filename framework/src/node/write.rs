@@ -8,8 +8,8 @@ use super::core::{Core, Running, Unavailable};
 use super::forward::{WriteReply, WriteRequest};
 use super::handle::CallOptions;
 use super::propose::Full;
-use crate::engine::ProposeError;
 use crate::engine::runtime::{Instant as _, Runtime, before, left, now};
+use crate::engine::{ProposeError, View};
 use crate::error::{NotApplied, Unknown, WriteError};
 use crate::host::{Call, CallError, Status};
 use crate::state_machine::erased::{Answer, AnswerError};
@@ -76,7 +76,7 @@ impl<RT: Runtime> Core<RT> {
                 Some(leader) if leader == self.node_id() => {
                     self.write_here(running, command.clone(), deadline).await
                 }
-                Some(leader) => self.write_there(running, leader, &command, deadline).await,
+                Some(leader) => self.write_there(running, &view, leader, &command, deadline).await,
                 None => Attempt::NotLeader(None),
             };
             match attempt {
@@ -88,7 +88,7 @@ impl<RT: Runtime> Core<RT> {
                     if leader.is_some() && leader != view.leader && leader != Some(self.node_id()) {
                         hint = leader;
                     } else {
-                        self.wait_for_change(running, deadline).await;
+                        self.wait_for_change(running, &view, deadline).await;
                     }
                     // Looked at after the wait: what is proposed with no time left for an answer could
                     // only be reported as unknown.
@@ -118,7 +118,7 @@ impl<RT: Runtime> Core<RT> {
         if let Err(error) = running.group.check(&command) {
             return NotApplied::BadCommand(error).into();
         }
-        let mut proposed = match running.proposer.submit(command).await {
+        let mut proposed = match running.proposer.submit(command) {
             Ok(proposed) => proposed,
             Err(Full { queued, limit }) => return NotApplied::Busy { queued, limit }.into(),
         };
@@ -132,10 +132,11 @@ impl<RT: Runtime> Core<RT> {
         }
     }
 
-    /// One attempt at another node.
+    /// One attempt at another node; given up when another leader shows itself before it was sent.
     async fn write_there(
         &self,
         running: &Running<RT>,
+        view: &View,
         leader: NodeId,
         command: &Bytes,
         deadline: RT::Instant,
@@ -144,7 +145,8 @@ impl<RT: Runtime> Core<RT> {
         let timeout = left.saturating_sub(HEAD_START.min(left / 10));
         let body = WriteRequest { timeout, command: command.clone() }.encode();
         let link = self.host.link(leader, Lane::Client);
-        match link.call(running.group.group(), Call::Write, body, deadline).await {
+        let moved = running.group.moved_on(view.term, leader);
+        match link.call_unless(running.group.group(), Call::Write, body, deadline, moved).await {
             Ok(reply) => match reply.status {
                 Status::Done => WriteReply::decode(reply.body).map_or_else(
                     |error| {
@@ -156,7 +158,7 @@ impl<RT: Runtime> Core<RT> {
                 Status::NoSuchGroup | Status::Malformed => Attempt::NotLeader(None),
                 Status::Stopped => unknown(Unknown::Stopped),
             },
-            Err(CallError::NotSent(_)) => Attempt::NotLeader(None),
+            Err(CallError::NotSent(_) | CallError::GivenUp) => Attempt::NotLeader(None),
             Err(CallError::Busy { queued }) => {
                 NotApplied::Busy { queued, limit: self.config.limits.queue_bytes }.into()
             }

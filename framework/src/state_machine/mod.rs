@@ -24,16 +24,19 @@ use crate::types::LogTime;
 /// # Contract
 /// - `apply` depends on nothing but the machine, the context and the command: no wall clock, no
 ///   random numbers of its own, no I/O, no iteration over a `HashMap`. Every replica must come to
-///   the same state and the same responses.
+///   the same state and the same responses (`two_copies_agree`).
 /// - `apply` does not fail: a business error is a value in the response. A panic stops the replica
-///   with the log id and the command's name; the entry is never skipped.
-/// - `restore(write(snapshot()))` gives a machine that answers and goes on exactly as this one.
+///   with the log id and the command's name; the entry is never skipped
+///   (`no_command_or_query_panics`).
+/// - `restore(write(snapshot()))` gives a machine that answers and goes on exactly as this one
+///   (`snapshot_round_trip_equals_straight_application`, `restore_replaces_the_state`).
+/// - A snapshot is of the moment of its capture, whatever is applied before it is written
+///   (`snapshot_is_a_frozen_view`).
 ///
 /// # Conformance
-/// `quorate::state_machine_conformance!` runs the kit: `commands_come_back_from_their_bytes`,
-/// `queries_come_back_from_their_bytes`, `unknown_ids_are_refused`, `leftover_bytes_are_refused`,
-/// `cut_bytes_do_not_panic`, `two_copies_agree`, `snapshot_round_trip_equals_straight_application`,
-/// `snapshot_is_a_frozen_view`, `restore_replaces_the_state`.
+/// `quorate::state_machine_conformance!` runs the kit, which has these cases too, about commands and
+/// queries as bytes: `commands_come_back_from_their_bytes`, `queries_come_back_from_their_bytes`,
+/// `unknown_ids_are_refused`, `leftover_bytes_are_refused`, `cut_bytes_do_not_panic`.
 pub trait StateMachine: Send + Sync + 'static {
     /// The name in hello and snapshots. A node never talks to a node with another machine.
     const NAME: &'static str;

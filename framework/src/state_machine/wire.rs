@@ -108,19 +108,31 @@ impl<'a> ArgumentWriter<'a> {
         name: &'static str,
         value: &T,
     ) -> Result<(), EncodeError> {
-        match postcard::to_extend(value, Extend(self.out)) {
-            Ok(_) => Ok(()),
+        match postcard::serialize_with_flavor(value, Append(self.out)) {
+            Ok(()) => Ok(()),
             Err(error) => Err(EncodeError { item: self.item, argument: name, detail: error.to_string() }),
         }
     }
 }
 
-/// Lets postcard append to a borrowed vector.
-struct Extend<'a>(&'a mut Vec<u8>);
+/// Lets postcard append to a borrowed vector, byte strings as a whole.
+struct Append<'a>(&'a mut Vec<u8>);
 
-impl std::iter::Extend<u8> for Extend<'_> {
-    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
-        self.0.extend(bytes);
+impl postcard::ser_flavors::Flavor for Append<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 

@@ -13,6 +13,14 @@ type Notify = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
 
 /// A receipt that must be used exactly once. Dropping it unused reports a failure, so that a write
 /// which a plugin forgot is never taken for a durable one. `Send`, not `Sync`.
+///
+/// That it is used no more than once its type sees to:
+///
+/// ```compile_fail,E0382
+/// # let (flushed, _receipt) = quorate::storage::Flushed::pair();
+/// flushed.durable();
+/// flushed.durable();
+/// ```
 pub struct Flushed(Option<Notify>);
 
 impl Flushed {

@@ -92,16 +92,25 @@ pub enum Write {
 /// and caches; a plugin keeps bytes.
 ///
 /// # Contract
-/// - `write` only queues: it neither blocks nor refuses. The byte budget is the framework's.
-/// - Writes to one group take effect in the order of the calls, whatever their kind.
+/// - `write` only queues: it neither blocks nor refuses. The byte budget is the framework's
+///   (`write_only_queues`).
+/// - Writes to one group take effect in the order of the calls, whatever their kind
+///   (`unflushed_is_absent_or_whole_after_crash`, `random_operations_match_a_model`,
+///   `random_operations_and_crashes_match_a_model`).
 /// - A receipt is used exactly once, when its write *and everything queued before it in the group*
-///   would survive a power cut, and not before. Receipts of a group are used in order.
-/// - After any failed write of a group every later one fails too: the node stops.
-/// - `read` need not see entries that are not flushed; the framework keeps those itself.
-/// - A value must be safe to use from many threads.
+///   would survive a power cut, and not before (`receipt_is_used_once`,
+///   `every_write_point_survives_a_power_cut`). Receipts of a group are used in order
+///   (`receipts_are_in_order`, `receipts_are_in_order_under_concurrency`).
+/// - After any failed write of a group every later one fails too: the node stops
+///   (`after_a_failed_write_every_later_one_fails`).
+/// - `read` need not see entries that are not flushed; the framework keeps those itself
+///   (`read_beside_writes_shows_no_hole`).
+/// - A value must be safe to use from many threads (`many_threads_read_beside_writes`,
+///   `receipts_are_in_order_under_concurrency`).
 ///
 /// # Conformance
-/// `quorate::storage_conformance!` runs the kit; each method names its cases.
+/// `quorate::storage_conformance!` runs the kit; the bullets above and
+/// the methods below name its cases.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// Returns what this storage belongs to, or `None` when nothing was ever recorded.
@@ -130,52 +139,44 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// # Conformance
     /// `fresh_group_is_empty`, `groups_do_not_mix`, `many_groups_interleave`,
-    /// `reopen_shows_what_was_flushed`, `every_operation_survives_reopen`,
-    /// `random_operations_match_a_model`.
+    /// `reopen_shows_what_was_flushed`, `every_operation_survives_reopen`.
     async fn open(&self, group: GroupId) -> Result<GroupState, StorageError>;
 
     /// Queues `write` behind everything queued before it in `group`.
     ///
     /// # Contract
-    /// - `flushed` is used once the write would survive a power cut, and not before. Dropping it
-    ///   unused reports [`StorageError::ReceiptDropped`].
-    /// - The receipt of [`Write::Committed`] may be used at once.
+    /// - `flushed` is used once the write would survive a power cut, and not before
+    ///   (`append_survives_crash_after_flush`, `vote_survives_crash_after_flush`,
+    ///   `truncate_and_purge_survive_crash_after_flush`). Dropping it unused reports
+    ///   [`StorageError::ReceiptDropped`].
+    /// - The receipt of [`Write::Committed`] may be used at once, and never waits for another write
+    ///   (`committed_is_replaced`, `committed_rides_with_the_next_write`).
     ///
     /// # Called by
     /// the engine, one call at a time per group.
     ///
     /// # Conformance
-    /// Receipts: `receipts_are_in_order`, `receipts_are_in_order_under_concurrency`,
-    /// `receipt_is_used_once`.
-    ///
     /// The log: `append_then_read`, `append_goes_on_after_reopen`, `truncate_removes_the_tail`,
     /// `truncate_past_the_end_does_nothing`, `truncate_of_everything_empties_the_log`,
     /// `append_after_truncate_replaces_the_tail`, `purge_removes_the_head_and_keeps_the_marker`,
     /// `purge_past_the_end_empties_the_log`, `purge_of_a_fresh_group_moves_its_start`.
     ///
-    /// Vote and committed marker: `vote_survives_reopen`, `vote_is_replaced`,
-    /// `committed_is_replaced`, `committed_rides_with_the_next_write`.
-    ///
-    /// A power cut: `append_survives_crash_after_flush`, `vote_survives_crash_after_flush`,
-    /// `truncate_and_purge_survive_crash_after_flush`, `unflushed_is_absent_or_whole_after_crash`.
+    /// The vote: `vote_survives_reopen`, `vote_is_replaced`.
     fn write(&self, group: GroupId, write: Write, flushed: Flushed);
 
     /// Reads the entries of `range` in order, from its start, until about `max_bytes` are read.
     ///
     /// # Contract
-    /// - At least one entry is returned when the first of the range is flushed, however large.
+    /// - At least one entry is returned when the first of the range is flushed, however large
+    ///   (`read_is_bounded_and_never_empty`, `large_entries_come_back`).
     /// - Never a hole: what is returned begins at `range.start` and is consecutive. An index that
-    ///   is not there ends the answer.
+    ///   is not there ends the answer (`read_stops_at_the_end`).
     ///
     /// # Errors
     /// [`StorageError::Corrupt`] when an entry that should be there cannot be read whole.
     ///
     /// # Called by
     /// the engine, from many tasks, for what its cache no longer has.
-    ///
-    /// # Conformance
-    /// `read_is_bounded_and_never_empty`, `read_stops_at_the_end`,
-    /// `read_beside_writes_shows_no_hole`, `large_entries_come_back`.
     async fn read(
         &self,
         group: GroupId,
@@ -187,9 +188,7 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// # Conformance
     /// `snapshot_is_invisible_before_commit`, `snapshot_dropped_uncommitted_leaves_nothing`,
-    /// `snapshot_replaces_the_older`, `snapshot_never_replaces_a_newer`,
-    /// `snapshot_of_the_same_log_id_replaces`, `snapshot_survives_reopen`,
-    /// `snapshots_of_groups_do_not_mix`, `snapshot_survives_crash_after_commit`,
+    /// `snapshot_replaces_the_older`, `snapshot_survives_reopen`, `snapshots_of_groups_do_not_mix`,
     /// `snapshot_not_committed_is_absent_after_crash`.
     async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError>;
 
@@ -217,7 +216,7 @@ pub trait Storage: Send + Sync + 'static {
     /// Opens the last committed snapshot of `group`, or `None`.
     ///
     /// # Conformance
-    /// `snapshot_stays_readable_when_replaced`, `large_snapshot_comes_back`.
+    /// `large_snapshot_comes_back`.
     async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError>;
 
     /// Watches whether there is room for more.

@@ -57,9 +57,11 @@ pub trait SnapshotWriter: Send + Sync {
     /// Makes the snapshot the group's current one, durably and atomically, before returning.
     ///
     /// # Contract
-    /// - After a crash the current snapshot is the old one or this one, whole.
+    /// - After a crash the current snapshot is the old one or this one, whole, and this one once the
+    ///   commit has returned (`snapshot_commit_is_atomic`, `snapshot_survives_crash_after_commit`).
     /// - A snapshot whose `covers` is smaller than the current one's never replaces it: then the
-    ///   commit succeeds and changes nothing. One that covers the same replaces it.
+    ///   commit succeeds and changes nothing (`snapshot_never_replaces_a_newer`). One that covers
+    ///   the same replaces it (`snapshot_of_the_same_log_id_replaces`).
     ///
     /// # Called by
     /// the engine, when every byte has been written and checked.
@@ -70,6 +72,9 @@ pub trait SnapshotWriter: Send + Sync {
 }
 
 /// Reads one snapshot. It stays readable until dropped, even when a newer one is committed.
+///
+/// # Conformance
+/// `snapshot_stays_readable_when_replaced`.
 #[async_trait]
 pub trait SnapshotReader: Send + Sync {
     /// The next bytes, `None` at the end. Never empty. The plugin picks the size: 64 KiB to 1 MiB

@@ -26,13 +26,18 @@ impl Seeded {
     /// # Panics
     /// When the variable is set and is no number.
     pub fn announced() -> Self {
+        Self(Self::announced_seed())
+    }
+
+    /// The seed of [`Self::announced`].
+    pub(super) fn announced_seed() -> u64 {
         let seed = match env::var(Self::SEED_VARIABLE) {
             Ok(text) => text.parse().expect("the seed in QUORATE_SEED is a decimal number"),
             // The keys of a hasher are the randomness that the standard library has.
             Err(_) => RandomState::new().build_hasher().finish(),
         };
         println!("seed {seed}: replay with {}={seed}", Self::SEED_VARIABLE);
-        Self(seed)
+        seed
     }
 
     /// The next 64 bits.

@@ -38,20 +38,26 @@ pub type Admission = std::sync::Arc<dyn Fn(&PeerId, Lane) -> bool + Send + Sync>
 ///
 /// # Contract
 /// - A stream fails by stalling, by going half-open, by being reset or cut. It never loses,
-///   repeats, reorders, splits or joins a frame.
-/// - The peer's identity is proved by the transport, never read from a frame.
+///   repeats, reorders, splits or joins a frame (`frames_arrive_in_order`,
+///   `frames_keep_their_bounds`, `frames_go_both_ways_at_once`, `the_acceptor_may_speak_first`,
+///   `many_streams_to_one_peer`).
+/// - A good end and any other are told apart: closing a sink ends its direction in good order, after
+///   every frame; dropping it resets the stream (`close_ends_one_direction`,
+///   `close_then_drop_loses_nothing`, `drop_resets`).
+/// - The peer's identity is proved by the transport, never read from a frame
+///   (`the_identity_is_proved`, `accept_names_peer_and_lane`).
 /// - Frames have 1 to [`MAX_FRAME_BYTES`] bytes. A longer one is refused before memory for it is
-///   taken, on both sides.
-/// - Lanes do not delay each other: a large append or a snapshot never holds up a vote.
-/// - Nothing here may wait for ever: a dead peer shows as an error within seconds.
+///   taken, on both sides (`the_longest_frame_passes`, `a_longer_frame_is_refused`).
+/// - A sender is held up while its reader does not read
+///   (`backpressure_holds_the_sender_and_loses_nothing`).
+/// - Lanes do not delay each other: a large append or a snapshot never holds up a vote
+///   (`lanes_do_not_delay_each_other`).
+/// - Nothing here may wait for ever: a dead peer shows as an error within seconds
+///   (`dialling_nobody_is_unreachable`, `dialling_a_dead_peer_is_unreachable`).
 ///
 /// # Conformance
-/// `quorate::transport_conformance!` runs the kit. Of streams: `frames_arrive_in_order`,
-/// `frames_keep_their_bounds`, `frames_go_both_ways_at_once`, `the_acceptor_may_speak_first`,
-/// `the_longest_frame_passes`, `a_longer_frame_is_refused`, `close_ends_one_direction`,
-/// `close_then_drop_loses_nothing`, `drop_resets`,
-/// `backpressure_holds_the_sender_and_loses_nothing`, `lanes_do_not_delay_each_other`,
-/// `many_streams_to_one_peer`. The methods name the others.
+/// `quorate::transport_conformance!` runs the kit; the bullets above and the methods below name its
+/// cases.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
     /// The identity that this transport proves to its peers.
@@ -72,8 +78,7 @@ pub trait Transport: Send + Sync + 'static {
     /// the framework, with a deadline of its own around it: must be safe to drop half-way.
     ///
     /// # Conformance
-    /// `dialling_nobody_is_unreachable`, `dialling_a_dead_peer_is_unreachable`,
-    /// `the_identity_is_proved`, `a_dropped_dial_does_no_harm`, `simultaneous_dials`.
+    /// `a_dropped_dial_does_no_harm`, `simultaneous_dials`.
     async fn connect(&self, peer: &Member, lane: Lane) -> Result<Duplex, TransportError>;
 
     /// Waits for the next stream that a peer opens.
@@ -85,7 +90,7 @@ pub trait Transport: Send + Sync + 'static {
     /// one task of the framework, again and again.
     ///
     /// # Conformance
-    /// `accept_names_peer_and_lane`, `a_vanished_dialler_does_not_end_accept`.
+    /// `a_vanished_dialler_does_not_end_accept`.
     async fn accept(&self) -> Result<Incoming, TransportError>;
 
     /// Drops every connection to and from `peer`, as it has restarted or no longer answers. The

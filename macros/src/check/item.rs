@@ -73,7 +73,7 @@ fn check_arguments(cx: &Ctxt, kind: Kind, arguments: Vec<ast::Argument>) -> (Opt
 }
 
 fn check_argument(cx: &Ctxt, kind: Kind, attrs: Vec<Attribute>, name: Ident, ty: Type) -> Option<Argument> {
-    if name == "ctx" && owned::pretty(&ty).ends_with("Context") {
+    if name == "ctx" && is_the_context(&ty) {
         let text =
             format!("the context comes from the framework, not with the {kind}: write `ctx` without a type");
         cx.error(ty, text);
@@ -82,6 +82,20 @@ fn check_argument(cx: &Ctxt, kind: Kind, attrs: Vec<Attribute>, name: Ident, ty:
     owned::check(cx, "an argument", &ty);
     let docs = attributes::of_argument(cx, attrs);
     Some(Argument { docs, label: name.unraw().to_string(), name, ty })
+}
+
+/// Whether `ty` is the framework's context, with or without a reference and a path. A type of the
+/// user's that is merely called some `..Context` is an argument like any other.
+fn is_the_context(ty: &Type) -> bool {
+    let ty = match ty {
+        Type::Reference(reference) => &*reference.elem,
+        ty => ty,
+    };
+    let Type::Path(path) = ty else { return false };
+    path.path
+        .segments
+        .last()
+        .is_some_and(|last| ["ApplyContext", "QueryContext", "Context"].iter().any(|name| last.ident == name))
 }
 
 /// An argument without a type, or a type without a name.

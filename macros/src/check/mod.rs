@@ -44,7 +44,7 @@ pub(crate) fn machine(cx: &Ctxt, input: Input) -> Option<Machine> {
         name: settings.name(&input.ident),
         version: settings.version(),
         deadline: settings.deadline(),
-        names: settings.names(&input.ident),
+        names: settings.names(cx, &input.ident),
         snapshot: settings.snapshot(),
         krate,
         ident: input.ident,

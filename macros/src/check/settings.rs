@@ -1,5 +1,8 @@
 //! The settings: each at most once, each with a default.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use proc_macro2::Ident;
 use quote::format_ident;
 use syn::ext::IdentExt;
@@ -10,6 +13,15 @@ use super::owned;
 use crate::ast::{Setting, SnapshotPart, Value};
 use crate::ctxt::Ctxt;
 use crate::model::{Form, Names, Snapshot};
+
+/// What `names(..)` can name, and how it is called by default: the machine's name and this.
+const GENERATED: [(&str, &str); 5] = [
+    ("command", "Command"),
+    ("response", "Response"),
+    ("query", "Query"),
+    ("answer", "Answer"),
+    ("client", "Client"),
+];
 
 type Bounds = Punctuated<WherePredicate, Token![,]>;
 
@@ -76,18 +88,32 @@ impl Settings {
         generics.type_params().map(|param| bound(&param.ident)).collect()
     }
 
-    pub(super) fn names(&self, ident: &Ident) -> Names {
-        let name = |key: &str, suffix: &str| {
-            let own = self.names.iter().find(|(found, _)| found == key).map(|(_, name)| name.clone());
-            own.unwrap_or_else(|| format_ident!("{}{suffix}", ident.unraw(), span = ident.span()))
-        };
-        Names {
-            command: name("command", "Command"),
-            response: name("response", "Response"),
-            query: name("query", "Query"),
-            answer: name("answer", "Answer"),
-            client: name("client", "Client"),
+    /// The names of what is generated. One that is taken is reported and left out: two types of one
+    /// name would be a dozen errors, none of them here.
+    pub(super) fn names(&self, cx: &Ctxt, ident: &Ident) -> Names {
+        let default = |suffix: &str| format_ident!("{}{suffix}", ident.unraw(), span = ident.span());
+        let own = |key: &str| self.names.iter().find(|(found, _)| found == key).map(|(_, name)| name);
+        let mut taken = BTreeMap::from([(ident.unraw().to_string(), "the machine itself".to_owned())]);
+        for (key, suffix) in GENERATED.into_iter().filter(|(key, _)| own(key).is_none()) {
+            taken.insert(default(suffix).unraw().to_string(), format!("the {key}"));
         }
+        let mut name = |key: &str, suffix: &str| {
+            let Some(name) = own(key) else { return default(suffix) };
+            match taken.entry(name.unraw().to_string()) {
+                Entry::Vacant(free) => {
+                    free.insert(format!("the {key}"));
+                    name.clone()
+                }
+                Entry::Occupied(other) => {
+                    let text =
+                        format!("`{name}` is the name of {} already: give the {key} another", other.get());
+                    cx.error(name, text);
+                    default(suffix)
+                }
+            }
+        };
+        let [command, response, query, answer, client] = GENERATED.map(|(key, suffix)| name(key, suffix));
+        Names { command, response, query, answer, client }
     }
 
     pub(super) fn snapshot(self) -> Snapshot {
@@ -121,7 +147,7 @@ fn check_bounds(cx: &Ctxt, bounds: Bounds) -> Option<Bounds> {
 
 fn check_names(cx: &Ctxt, names: Vec<(Ident, Ident)>) -> Vec<(Ident, Ident)> {
     for (place, (key, _)) in names.iter().enumerate() {
-        if !["command", "response", "query", "answer", "client"].iter().any(|known| key == known) {
+        if !GENERATED.iter().any(|(known, _)| key == known) {
             cx.error(
                 key,
                 format!("nothing generated is called `{key}`: expected `command`, `response`, `query`, `answer` or `client`"),

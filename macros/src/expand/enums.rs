@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{Attribute, Generics, Member, Type, Visibility};
+use syn::{Attribute, Generics, Member, Meta, Type, Visibility};
 
 use super::{allowed, generics};
 use crate::model::{Argument, Item, Kind, Machine};
@@ -92,9 +92,11 @@ fn arguments(item: &Item) -> Vec<Field<'_>> {
     fields.collect()
 }
 
-/// The user's doc comment, or `default` where there is none.
+/// The user's doc comment, or `default` where there is none: `#[doc(alias = "..")]` says nothing.
 pub(super) fn docs_or(docs: &[Attribute], default: &str) -> TokenStream {
-    if docs.is_empty() { quote!(#[doc = #default]) } else { quote!(#(#docs)*) }
+    let says_something = docs.iter().any(|doc| matches!(doc.meta, Meta::NameValue(_)));
+    let default = (!says_something).then(|| quote!(#[doc = #default]));
+    quote!(#default #(#docs)*)
 }
 
 impl Enum<'_> {

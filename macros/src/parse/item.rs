@@ -87,7 +87,7 @@ fn parse_name(kind: Kind, keyword: &Ident, input: ParseStream) -> Result<Ident> 
     }
     let name = input.call(Ident::parse_any)?;
     if syn::parse_str::<Ident>(&name.to_string()).is_err() {
-        let text = match name.to_string().as_str() {
+        let text = match name.unraw().to_string().as_str() {
             "self" | "Self" | "super" | "crate" | "_" => format!("`{name}` cannot name a method"),
             _ => format!("`{name}` is a keyword: write `r#{name}`"),
         };

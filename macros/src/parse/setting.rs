@@ -22,7 +22,9 @@ pub(super) fn parse(cx: &Ctxt, keyword: Ident, input: ParseStream) -> Result<Set
             Value::Deadline(assigned(&keyword, input, "`deadline = Self::next_deadline`", ExprPath::parse)?)
         }
         "bound" => Value::Bound(listed(&keyword, input, "`bound(V: Trait)`", |input| {
-            Punctuated::parse_terminated(input)
+            Punctuated::parse_terminated(input).map_err(|error| {
+                Error::new(error.span(), "a bound says what a parameter is: write `bound(V: Trait)`")
+            })
         })?),
         "names" => Value::Names(listed(&keyword, input, "`names(client = Name)`", |input| {
             Ok(parts(cx, input, |_, input| input.parse()))
@@ -89,6 +91,9 @@ fn parts<T>(
 ) -> Vec<(Ident, T)> {
     let part = |input: ParseStream| {
         let key = input.call(Ident::parse_any)?;
+        if !input.peek(Token![=]) {
+            return Err(Error::new_spanned(&key, format!("`{key}` has a value: write `{key} = ..`")));
+        }
         input.parse::<Token![=]>()?;
         let value = value(&key, input)?;
         if !input.is_empty() {

@@ -13,7 +13,7 @@ use crate::frame::{FrameRx, FrameTx};
 use crate::hint::Hint;
 use crate::peers::Ground;
 use crate::shared::Shared;
-use crate::wire::{Plane, for_key, head, priority};
+use crate::wire::{Plane, code, for_key, head, priority, quic_code};
 
 /// A connection, and whether it was made for this call.
 struct Reached {
@@ -136,6 +136,8 @@ impl Shared {
                         tracing::debug!(peer = %peer.fmt_short(), %hint, ?plane, "connected");
                         return Ok(connection);
                     }
+                    // Merely dropped, it would say that this transport was closed.
+                    connection.close(quic_code(code::GIVEN_UP), b"given up");
                 }
                 Err(_) if ground.may_suspect => {
                     tracing::debug!(peer = %peer.fmt_short(), %hint, "older connections given up");
@@ -154,7 +156,9 @@ impl Shared {
         hint: &Hint,
     ) -> Result<Connection, DialFailure> {
         let addresses = hint.addresses().iter().copied().map(TransportAddr::Ip);
-        let address = EndpointAddr::from_parts(peer, addresses);
+        // The relays of a cluster are the same for all its nodes.
+        let relays = self.relays.iter().cloned().map(TransportAddr::Relay);
+        let address = EndpointAddr::from_parts(peer, addresses.chain(relays));
         let options = ConnectOptions::new()
             .with_additional_alpns(vec![for_key(peer)])
             // The peer opens no streams on connections that we made.

@@ -10,6 +10,8 @@ use quorate::types::PeerId;
 
 /// What a key file begins with: its format and version.
 const MAGIC: &[u8; 8] = b"quorkey\x01";
+/// Its format alone.
+const FORMAT: &[u8] = MAGIC.split_at(7).0;
 /// Format, secret key, public key.
 const FILE_BYTES: usize = MAGIC.len() + 32 + 32;
 
@@ -74,7 +76,12 @@ impl NodeKey {
         check_private(&file, path)?;
         let mut bytes = Vec::with_capacity(FILE_BYTES + 1);
         file.take(FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed("read"))?;
-        Self::decode(&bytes).ok_or_else(|| KeyError::Damaged { path: path.to_owned(), len: bytes.len() })
+        Self::decode(&bytes).ok_or_else(|| match bytes.strip_prefix(FORMAT) {
+            Some([version, ..]) if *version != MAGIC[FORMAT.len()] => {
+                KeyError::Version { path: path.to_owned(), found: *version }
+            }
+            _ => KeyError::Damaged { path: path.to_owned(), len: bytes.len() },
+        })
     }
 
     fn encode(&self) -> [u8; FILE_BYTES] {
@@ -233,6 +240,15 @@ pub enum KeyError {
         path: PathBuf,
         /// Its mode.
         mode: u32,
+    },
+    /// The file has a version that this build does not know: a newer one wrote it. It is left as it
+    /// is.
+    #[error("`{}` is a key file of version {found}, which this build does not know", path.display())]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: u8,
     },
     /// The file is not a key file, or is torn or damaged. It is left as it is.
     #[error("`{}` with {len} bytes or more is not a key file, or damaged", path.display())]

@@ -9,6 +9,7 @@ mod frame;
 mod hint;
 mod key;
 mod peers;
+mod reach;
 mod settings;
 mod shared;
 mod transport;

@@ -48,8 +48,8 @@ impl Default for Timeouts {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingError {
-    /// A time is zero or too long.
-    #[error("`{name}` is {found:?}: expected more than zero and at most {max:?}")]
+    /// A time is shorter than a millisecond or too long.
+    #[error("`{name}` is {found:?}: expected 1ms to {max:?}")]
     Timeout {
         /// The field of [`Timeouts`].
         name: &'static str,
@@ -57,6 +57,14 @@ pub enum SettingError {
         found: Duration,
         /// The longest allowed.
         max: Duration,
+    },
+    /// Not the address of a server.
+    #[error("`{found}` is no URL for `{name}`: expected one as `https://relay.example.org`")]
+    Url {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        found: String,
     },
     /// Peers cannot dial an unspecified address.
     #[error("the address listened on is no place that peers can dial: set `advertise`")]
@@ -69,6 +77,8 @@ impl Timeouts {
     /// iroh ignores a longer keep-alive of a path.
     const MAX_KEEP_ALIVE: Duration = Duration::from_secs(5);
     const MAX: Duration = Duration::from_mins(1);
+    /// QUIC counts idle time in milliseconds, and takes none for no limit at all.
+    const MIN: Duration = Duration::from_millis(1);
 
     pub(crate) fn check(&self) -> Result<(), SettingError> {
         let limits = [
@@ -81,7 +91,7 @@ impl Timeouts {
             ("close", self.close, Self::MAX),
         ];
         for (name, found, max) in limits {
-            if found.is_zero() || found > max {
+            if found < Self::MIN || found > max {
                 return Err(SettingError::Timeout { name, found, max });
             }
         }
@@ -150,6 +160,11 @@ mod tests {
             ("keep_alive", Timeouts { keep_alive: Duration::from_secs(6), idle: Timeouts::MAX_IDLE, ..good }),
             ("handshake", Timeouts { handshake: long, ..good }),
             ("close", Timeouts { close: long, ..good }),
+            // What is no limit at all in milliseconds.
+            (
+                "idle",
+                Timeouts { idle: Duration::from_micros(999), keep_alive: Duration::from_micros(9), ..good },
+            ),
         ];
         for (expected, timeouts) in wrong {
             match timeouts.check() {

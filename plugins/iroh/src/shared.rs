@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use iroh::Endpoint;
+use iroh::{Endpoint, RelayUrl};
 use tokio::sync::watch;
 
 use crate::admission::Gate;
@@ -16,6 +16,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
+    /// Tried beside a peer's own addresses.
+    pub(crate) relays: Vec<RelayUrl>,
     /// Read by every stream, to tell our own closing from a loss.
     pub(crate) closed: Closed,
     /// Becomes `true` when the transport is closed: ends every task and wait.
@@ -25,12 +27,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(endpoint: Endpoint, gate: Gate, timeouts: Timeouts, limits: Limits) -> Self {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        gate: Gate,
+        timeouts: Timeouts,
+        limits: Limits,
+        relays: Vec<RelayUrl>,
+    ) -> Self {
         Self {
             peers: Peers::default(),
             gate,
             timeouts,
             limits,
+            relays,
             closed: Closed::default(),
             closing: watch::Sender::new(false),
             endpoint: Mutex::new(Some(endpoint)),

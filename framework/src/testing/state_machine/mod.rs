@@ -52,7 +52,8 @@ pub trait MachineHarness: 'static {
     /// it comes says `false`; then only responses and answers are compared, which may miss a
     /// difference that neither shows.
     const SAME_SNAPSHOTS: bool = true;
-    /// How long one case may take before it counts as hanging.
+    /// How long one case may take before it counts as hanging, and four times as long as one step of
+    /// it may.
     const LIMIT: Duration = Duration::from_mins(2);
 
     /// A new machine, always the same.
@@ -74,6 +75,11 @@ crate::__state_machine_cases!(__conformance_names);
 /// The names of every case.
 pub fn cases() -> impl Iterator<Item = &'static str> {
     CASES.iter().copied()
+}
+
+/// Every case with its name, for those who test the kit itself.
+pub fn functions<H: MachineHarness>() -> Vec<(&'static str, fn())> {
+    crate::__state_machine_cases!(__conformance_functions[H])
 }
 
 /// Makes a `#[test]` of every case that a state machine must pass; see
@@ -107,6 +113,7 @@ macro_rules! __state_machine_cases {
                 leftover_bytes_are_refused
                 cut_bytes_do_not_panic
                 two_copies_agree
+                no_command_or_query_panics
                 snapshot_round_trip_equals_straight_application
                 snapshot_is_a_frozen_view
                 restore_replaces_the_state

@@ -1,5 +1,6 @@
 //! Cases about a power cut.
 
+use super::expected::Expected;
 use super::identity::IDENTITY;
 use super::model::Model;
 use super::store::{G, Store, entries};
@@ -79,7 +80,7 @@ pub fn truncate_and_purge_survive_crash_after_flush<H: CrashHarness>() {
 /// An identity is durable before its call returns.
 pub fn identity_survives_crash<H: CrashHarness>() {
     run::<H, _>("identity_survives_crash", || async {
-        let store = Store::<H>::fresh().await;
+        let store = Store::<H>::blank().await;
         store.storage.set_identity_once(&IDENTITY).await.expect("recorded");
         let store = store.crash().await;
         assert_eq!(store.storage.identity().await.expect("can be read"), Some(IDENTITY), "after a crash");
@@ -128,47 +129,19 @@ pub fn unflushed_is_absent_or_whole_after_crash<H: CrashHarness>() {
     run::<H, _>("unflushed_is_absent_or_whole_after_crash", || async {
         let mut rng = Seeded::announced();
         let mut store = Store::<H>::with_group().await;
-        let mut start = Model::new();
+        let mut group = Expected::new(G);
         for round in 0..12 {
-            // The model after each number of writes.
-            let mut models = vec![start];
-            let mut receipts = Vec::new();
-            for _ in 0..rng.draw(1..40) {
-                let mut model = models.last().expect("never empty").clone();
-                let write = model.draw_write(&mut rng);
-                model.apply(&write);
-                models.push(model);
-                let lazy = matches!(write, Write::Committed(_));
-                receipts.push((lazy, store.queue(G, write)));
+            let count = rng.draw(1..40);
+            for _ in 0..count {
+                let write = group.now().draw_write(&mut rng);
+                group.queue(&store, write);
             }
-            let mut flushed = 0;
-            let wait_for = rng.draw(0..receipts.len() as u64 + 1) as usize;
-            for (number, (lazy, receipt)) in receipts.iter_mut().enumerate().take(wait_for) {
-                receipt.await.expect("the write is flushed");
-                if !*lazy {
-                    flushed = number + 1;
-                }
-            }
+            group.wait_for(rng.draw(0..count + 1) as usize).await;
             store = store.crash().await;
-            for (number, (lazy, receipt)) in receipts.into_iter().enumerate().skip(wait_for) {
-                if receipt.await.is_ok() && !lazy {
-                    flushed = number + 1;
-                }
-            }
-            let state = store.open(G).await;
-            let found = store.entries(G, state.log.clone()).await;
-            let matching = models.iter().skip(flushed).rposition(|model| model.matches(&state, &found));
-            let Some(matching) = matching else {
-                panic!(
-                    "round {round}: of {} writes {flushed} were flushed, and no number from there on leads to \
-                     {state:?} with {} entries; all of them lead to {:?}",
-                    models.len() - 1,
-                    found.len(),
-                    models.last(),
-                );
-            };
-            start = models.swap_remove(flushed + matching);
-            start.found_committed(state.committed);
+            let known = group.known().await;
+            let known = known.unwrap_or_else(|wrong| panic!("round {round}, after a power cut: {wrong}"));
+            let checked = group.reopened(&store, known).await;
+            checked.unwrap_or_else(|wrong| panic!("round {round}, after a power cut: {wrong}"));
         }
     });
 }

@@ -12,9 +12,9 @@ use crate::types::{GroupId, LogIndex};
 pub fn fresh_group_is_empty<H: StorageHarness>() {
     run::<H, _>("fresh_group_is_empty", || async {
         let store = Store::<H>::fresh().await;
-        assert_eq!(store.open(G).await, GroupState::default());
-        assert!(store.read(G, 0..10, 1000).await.is_empty());
-        assert!(store.read_snapshot(G).await.is_none());
+        assert_eq!(store.open(G).await, GroupState::default(), "a fresh group");
+        assert!(store.read(G, 0..10, 1000).await.is_empty(), "a fresh group has entries");
+        assert!(store.read_snapshot(G).await.is_none(), "a fresh group has a snapshot");
         let store = store.reopen().await;
         assert_eq!(store.open(G).await, GroupState::default(), "after a reopen");
     });
@@ -29,7 +29,7 @@ pub fn groups_do_not_mix<H: StorageHarness>() {
         let store = Store::<H>::fresh().await;
         let mut models = BTreeMap::new();
         for group in groups {
-            assert_eq!(store.open(group).await, GroupState::default());
+            assert_eq!(store.open(group).await, GroupState::default(), "{group} is fresh");
             models.insert(group, Model::new());
         }
         for round in 0..3 {
@@ -125,7 +125,7 @@ pub fn reopen_shows_what_was_flushed<H: StorageHarness>() {
                 committed: Some("committed".into()),
                 purged: Some("purged".into()),
             };
-            assert_eq!(store.open(G).await, state);
+            assert_eq!(store.open(G).await, state, "the group after a reopen");
             model.check_entries(&store, G, "after a reopen").await;
         }
     });

@@ -12,7 +12,7 @@ pub(super) const IDENTITY: Identity =
 /// A fresh storage belongs to nobody, also after a restart.
 pub fn identity_is_absent_at_first<H: StorageHarness>() {
     run::<H, _>("identity_is_absent_at_first", || async {
-        let store = Store::<H>::fresh().await;
+        let store = Store::<H>::blank().await;
         assert_eq!(store.storage.identity().await.expect("can be read"), None);
         let store = store.reopen().await;
         assert_eq!(store.storage.identity().await.expect("can be read"), None, "after a reopen");
@@ -22,7 +22,7 @@ pub fn identity_is_absent_at_first<H: StorageHarness>() {
 /// A recorded identity is there at once, and after a restart.
 pub fn identity_survives_reopen<H: StorageHarness>() {
     run::<H, _>("identity_survives_reopen", || async {
-        let store = Store::<H>::fresh().await;
+        let store = Store::<H>::blank().await;
         store.storage.set_identity_once(&IDENTITY).await.expect("recorded");
         assert_eq!(store.storage.identity().await.expect("can be read"), Some(IDENTITY));
         let store = store.reopen().await;
@@ -34,7 +34,7 @@ pub fn identity_survives_reopen<H: StorageHarness>() {
 /// after a restart, and changes nothing.
 pub fn identity_is_written_once<H: StorageHarness>() {
     run::<H, _>("identity_is_written_once", || async {
-        let mut store = Store::<H>::fresh().await;
+        let mut store = Store::<H>::blank().await;
         store.storage.set_identity_once(&IDENTITY).await.expect("recorded");
         for when in ["before", "after"] {
             store.storage.set_identity_once(&IDENTITY).await.expect("the same again is fine");

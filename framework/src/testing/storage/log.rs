@@ -27,7 +27,7 @@ pub fn append_then_read<H: StorageHarness>() {
         assert_entries(&store.read(G, 0..10, ALL).await, &all, "the whole log");
         assert_entries(&store.read(G, 3..7, ALL).await, &all[3..7], "a part across appends");
         let store = store.reopen().await;
-        assert_eq!(store.open(G).await.log, 0..10);
+        assert_eq!(store.open(G).await.log, 0..10, "the log after a reopen");
         assert_entries(&store.read(G, 0..10, ALL).await, &all, "the whole log after a reopen");
     });
 }
@@ -40,7 +40,7 @@ pub fn append_goes_on_after_reopen<H: StorageHarness>() {
         for part in 0..3 {
             store.append(part as u64 * 3, &all[part * 3..part * 3 + 3]).await;
             store = store.reopen().await;
-            assert_eq!(store.open(G).await.log, 0..part as u64 * 3 + 3);
+            assert_eq!(store.open(G).await.log, 0..part as u64 * 3 + 3, "the log after a reopen");
         }
         assert_entries(&store.read(G, 0..9, ALL).await, &all, "the whole log");
     });
@@ -77,7 +77,7 @@ pub fn truncate_past_the_end_does_nothing<H: StorageHarness>() {
         store.append(3, &all[3..]).await;
         assert_entries(&store.read(G, 0..9, ALL).await, &all, "the log");
         let store = store.reopen().await;
-        assert_eq!(store.open(G).await.log, 0..4);
+        assert_eq!(store.open(G).await.log, 0..4, "the log after a reopen");
         assert_entries(&store.read(G, 0..9, ALL).await, &all, "the log after a reopen");
     });
 }
@@ -89,13 +89,13 @@ pub fn truncate_of_everything_empties_the_log<H: StorageHarness>() {
         store.append(0, &entries("old", 0, 5)).await;
         store.write(G, purge(1)).await;
         store.write(G, truncate(2)).await;
-        assert!(store.read(G, 0..9, ALL).await.is_empty());
+        assert!(store.read(G, 0..9, ALL).await.is_empty(), "what was truncated can be read");
         let store = store.reopen().await;
-        assert_eq!(store.open(G).await.log, 2..2);
+        assert_eq!(store.open(G).await.log, 2..2, "the log after a reopen");
         let new = entries("new", 2, 2);
         store.append(2, &new).await;
         let store = store.reopen().await;
-        assert_eq!(store.open(G).await.log, 2..4);
+        assert_eq!(store.open(G).await.log, 2..4, "the log after a reopen");
         assert_entries(&store.read(G, 2..9, ALL).await, &new, "the log");
     });
 }
@@ -115,7 +115,7 @@ pub fn append_after_truncate_replaces_the_tail<H: StorageHarness>() {
         let expected = [&old[..4], &new[..1], &newest[..]].concat();
         assert_entries(&store.read(G, 0..10, ALL).await, &expected, "the log");
         let store = store.reopen().await;
-        assert_eq!(store.open(G).await.log, 0..7);
+        assert_eq!(store.open(G).await.log, 0..7, "the log after a reopen");
         assert_entries(&store.read(G, 0..10, ALL).await, &expected, "the log after a reopen");
     });
 }
@@ -135,7 +135,7 @@ pub fn purge_removes_the_head_and_keeps_the_marker<H: StorageHarness>() {
             store = store.reopen().await;
             let state = store.open(G).await;
             assert_eq!(state.log, first..10, "purged up to {upto}");
-            assert_eq!(state.purged, Some(format!("purged {upto}").into()));
+            assert_eq!(state.purged, Some(format!("purged {upto}").into()), "the marker after a reopen");
             assert_entries(&store.read(G, first..10, ALL).await, &all[first as usize..10], "the rest");
         }
         store.append(10, &all[10..]).await;
@@ -150,15 +150,19 @@ pub fn purge_past_the_end_empties_the_log<H: StorageHarness>() {
         let store = Store::<H>::with_group().await;
         store.append(0, &entries("old", 0, 5)).await;
         store.write(G, purge(99)).await;
-        assert!(store.read(G, 0..200, ALL).await.is_empty());
+        assert!(store.read(G, 0..200, ALL).await.is_empty(), "what was purged can be read");
         let store = store.reopen().await;
         let state = store.open(G).await;
-        assert_eq!((state.log, state.purged), (100..100, Some("purged 99".into())));
+        assert_eq!(
+            (state.log, state.purged),
+            (100..100, Some("purged 99".into())),
+            "log and marker after a reopen"
+        );
         let new = entries("new", 100, 3);
         store.append(100, &new).await;
         assert_entries(&store.read(G, 100..200, ALL).await, &new, "the log goes on");
         let store = store.reopen().await;
-        assert_eq!(store.open(G).await.log, 100..103);
+        assert_eq!(store.open(G).await.log, 100..103, "the log after a reopen");
         assert_entries(&store.read(G, 100..200, ALL).await, &new, "the log after a reopen");
     });
 }
@@ -171,7 +175,11 @@ pub fn purge_of_a_fresh_group_moves_its_start<H: StorageHarness>() {
         store.write(G, purge(41)).await;
         let store = store.reopen().await;
         let state = store.open(G).await;
-        assert_eq!((state.log, state.purged), (42..42, Some("purged 41".into())));
+        assert_eq!(
+            (state.log, state.purged),
+            (42..42, Some("purged 41".into())),
+            "log and marker after a reopen"
+        );
         let new = entries("new", 42, 1);
         store.append(42, &new).await;
         assert_entries(&store.read(G, 42..43, ALL).await, &new, "the first entry");

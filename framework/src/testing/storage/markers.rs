@@ -25,11 +25,15 @@ pub fn vote_is_replaced<H: StorageHarness>() {
         store.write(G, Write::Truncate { from: LogIndex(1) }).await;
         store.write(G, Write::Purge { upto: LogIndex(0), marker: "purged".into() }).await;
         let store = store.reopen().await;
-        assert_eq!(store.open(G).await.vote, Some("short".into()));
+        assert_eq!(store.open(G).await.vote, Some("short".into()), "the vote after a reopen");
         store.write(G, Write::Vote("after the reopen".into())).await;
         let store = store.reopen().await;
         let state = store.open(G).await;
-        assert_eq!((state.vote, state.log), (Some("after the reopen".into()), 1..1));
+        assert_eq!(
+            (state.vote, state.log),
+            (Some("after the reopen".into()), 1..1),
+            "vote and log after a reopen"
+        );
     });
 }
 
@@ -42,11 +46,11 @@ pub fn committed_is_replaced<H: StorageHarness>() {
         }
         store.append(0, &entries("entry", 0, 1)).await;
         let store = store.reopen().await;
-        assert_eq!(store.open(G).await.committed, Some("c".into()));
+        assert_eq!(store.open(G).await.committed, Some("c".into()), "the committed marker after a reopen");
         store.write(G, Write::Committed("d".into())).await;
         store.write(G, Write::Vote("vote".into())).await;
         let store = store.reopen().await;
-        assert_eq!(store.open(G).await.committed, Some("d".into()));
+        assert_eq!(store.open(G).await.committed, Some("d".into()), "the committed marker after a reopen");
     });
 }
 
@@ -66,7 +70,11 @@ pub fn committed_rides_with_the_next_write<H: StorageHarness>() {
             store.write(G, Write::Committed(marker.clone().into())).await;
             store.write(G, rider).await;
             store = store.reopen().await;
-            assert_eq!(store.open(G).await.committed, Some(marker.into()));
+            assert_eq!(
+                store.open(G).await.committed,
+                Some(marker.into()),
+                "the committed marker after a reopen"
+            );
         }
         store.write(G, Write::Committed("alone".into())).await;
         let store = store.reopen().await;

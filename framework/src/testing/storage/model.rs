@@ -1,9 +1,11 @@
 //! What a group must hold after some writes.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::StorageHarness;
-use super::store::{Store, assert_entries};
+use super::store::{Store, assert_entries, entries_difference};
 use crate::storage::{GroupState, Write};
 use crate::testing::Seeded;
 use crate::types::{GroupId, LogIndex};
@@ -26,6 +28,10 @@ impl Model {
 
     pub(super) fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
+    }
+
+    pub(super) fn log(&self) -> Range<u64> {
+        self.first..self.end()
     }
 
     pub(super) fn apply(&mut self, write: &Write) {
@@ -73,7 +79,7 @@ impl Model {
     }
 
     /// What of `state` is not as it must be.
-    fn difference(&self, state: &GroupState) -> Option<String> {
+    pub(super) fn difference(&self, state: &GroupState) -> Option<String> {
         let log = self.first..self.end();
         if state.log != log {
             return Some(format!("the log is {:?}, expected {log:?}", state.log));
@@ -125,25 +131,34 @@ impl Model {
         assert_entries(&entries, &self.entries, &format!("{group}, {when}"));
     }
 
-    /// Fails unless a read inside the log returns its part of the entries.
-    pub(super) async fn check_read<H: StorageHarness>(
-        &self,
-        store: &Store<H>,
-        group: GroupId,
-        rng: &mut Seeded,
-    ) {
-        if self.entries.is_empty() {
-            return;
+    /// What is wrong with `found`, the answer to a read of `range`.
+    pub(super) fn read_difference(&self, range: &Range<u64>, found: &[Bytes]) -> Option<String> {
+        let inside = range.start.max(self.first)..range.end.min(self.end());
+        if inside.start != range.start || inside.is_empty() {
+            return (!found.is_empty()).then(|| {
+                format!(
+                    "a read of {range:?} returned {} entries, and #{} is not there",
+                    found.len(),
+                    range.start
+                )
+            });
         }
-        let start = rng.draw(self.first..self.end());
-        let end = rng.draw(start + 1..self.end() + 3);
-        let max_bytes = usize::try_from(rng.draw(0..200_000)).expect("a small number");
-        let read = store.read(group, start..end, max_bytes).await;
-        assert!(!read.is_empty(), "{group}: a read of {start}..{end} returned nothing");
-        let skip = usize::try_from(start - self.first).expect("a small number");
-        let known = self.entries.len() - skip;
-        let wanted = usize::try_from(end - start).expect("a small number").min(known);
-        assert!(read.len() <= wanted, "{group}: a read of {start}..{end} returned {} entries", read.len());
-        assert_entries(&read, &self.entries[skip..skip + read.len()], "a read inside the log");
+        if found.is_empty() {
+            return Some(format!("a read of {range:?} returned nothing, and #{} is there", range.start));
+        }
+        let at = |index: u64| usize::try_from(index - self.first).expect("a small index");
+        let expected = &self.entries[at(inside.start)..at(inside.end)];
+        if found.len() > expected.len() {
+            return Some(format!(
+                "a read of {range:?} returned {} entries, and only {inside:?} are there",
+                found.len()
+            ));
+        }
+        entries_difference(found, &expected[..found.len()]).map(|what| format!("a read of {range:?}: {what}"))
+    }
+
+    /// What of the whole log is not as it must be.
+    pub(super) fn log_difference(&self, found: &[Bytes]) -> Option<String> {
+        entries_difference(found, &self.entries)
     }
 }

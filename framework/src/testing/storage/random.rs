@@ -1,11 +1,12 @@
 //! Cases that compare a storage with a model.
 
 use super::model::Model;
+use super::played::{Cut, NoPower, play};
 use super::store::{G, Store, entries};
-use super::{StorageHarness, run};
-use crate::storage::{Receipt, Write};
-use crate::testing::Seeded;
-use crate::types::{GroupId, LogIndex};
+use super::{CrashHarness, StorageHarness, run, steps};
+use crate::storage::Write;
+use crate::testing::shrink;
+use crate::types::LogIndex;
 
 /// After each operation of a group, a restart shows the group as it was.
 pub fn every_operation_survives_reopen<H: StorageHarness>() {
@@ -48,45 +49,24 @@ pub fn every_operation_survives_reopen<H: StorageHarness>() {
     });
 }
 
-/// Random writes to three groups, random reads and restarts: the storage shows what a model does.
+/// The most steps of a random sequence.
+const STEPS: usize = 80;
+
+/// Random writes to three groups, reads, snapshots and restarts: the storage shows what a model does.
 pub fn random_operations_match_a_model<H: StorageHarness>() {
-    run::<H, _>("random_operations_match_a_model", || async {
-        let mut rng = Seeded::announced();
-        let mut groups = [GroupId(0), GroupId(7), GroupId(u64::MAX)].map(|group| (group, Model::new()));
-        let mut store = Store::<H>::fresh().await;
-        for (group, model) in &mut groups {
-            model.check(&store, *group, "fresh").await;
-        }
-        let mut receipts: Vec<Receipt> = Vec::new();
-        for step in 0..600 {
-            let (group, model) = &mut groups[rng.draw(0..3) as usize];
-            match rng.draw(0..30) {
-                0 => {
-                    store = store.reopen().await;
-                    for (group, model) in &mut groups {
-                        model.check(&store, *group, &format!("reopened at step {step}")).await;
-                    }
-                }
-                1..=4 => {
-                    // Only what is flushed need be seen.
-                    for receipt in receipts.drain(..) {
-                        receipt.await.expect("the write is flushed");
-                    }
-                    model.check_read(&store, *group, &mut rng).await;
-                }
-                _ => {
-                    let write = model.draw_write(&mut rng);
-                    model.apply(&write);
-                    receipts.push(store.queue(*group, write));
-                }
-            }
-        }
-        store = store.reopen().await;
-        for receipt in receipts {
-            receipt.await.expect("the write is flushed");
-        }
-        for (group, model) in &mut groups {
-            model.check(&store, *group, "at the end").await;
-        }
+    crate::testing::run::run("random_operations_match_a_model", H::LIMIT, || {
+        shrink::sequences(H::SEQUENCES, &steps::sequences(STEPS, false), |steps, script| {
+            H::block_on(play::<H, NoPower>(steps, script))
+        });
+    });
+}
+
+/// The same with power cuts: after each, every group is what some number of its writes made it, at
+/// least those whose receipts were used, and its snapshot is the last one committed.
+pub fn random_operations_and_crashes_match_a_model<H: CrashHarness>() {
+    crate::testing::run::run("random_operations_and_crashes_match_a_model", H::LIMIT, || {
+        shrink::sequences(H::SEQUENCES, &steps::sequences(STEPS, true), |steps, script| {
+            H::block_on(play::<H, Cut>(steps, script))
+        });
     });
 }

@@ -29,6 +29,17 @@ fn noted(used: &Shared<Vec<u64>>, number: u64) -> (Flushed, Receipt) {
     (noting, receipt)
 }
 
+/// Fails unless receipts were used in the order of their writes, each once.
+fn assert_in_order(used: &[u64], writes: u64, group: GroupId) {
+    for (due, used) in (0..).zip(used) {
+        assert!(
+            due == *used,
+            "{group}: the receipt of write {used} was used when that of write {due} was due"
+        );
+    }
+    assert_eq!(used.len() as u64, writes, "{group}: how many receipts were used");
+}
+
 /// A write of a kind that depends on `number`, never a committed marker.
 fn write(number: u64, model: &Model) -> Write {
     match number % 7 {
@@ -64,9 +75,7 @@ pub fn receipts_are_in_order<H: StorageHarness>() {
         for receipt in receipts {
             receipt.await.expect("the write is flushed");
         }
-        with(&used, |used| {
-            assert!(used.iter().copied().eq(0..300), "receipts were used out of order: {used:?}");
-        });
+        with(&used, |used| assert_in_order(used, 300, G));
         let store = store.reopen().await;
         model.check(&store, G, "after a reopen").await;
     });
@@ -113,14 +122,12 @@ pub fn receipts_are_in_order_under_concurrency<H: StorageHarness>() {
             }
         });
         let mut models = Vec::new();
-        for group in groups {
+        for (number, group) in (0..).zip(groups) {
             let group = group.into_inner().unwrap_or_else(PoisonError::into_inner);
             for receipt in group.receipts {
                 receipt.await.expect("the write is flushed");
             }
-            with(&group.used, |used| {
-                assert!(used.iter().copied().eq(0..group.next), "receipts were used out of order: {used:?}");
-            });
+            with(&group.used, |used| assert_in_order(used, group.next, GroupId(number)));
             models.push(group.model);
         }
         let store = store.reopen().await;

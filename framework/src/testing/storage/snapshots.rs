@@ -46,7 +46,7 @@ pub fn snapshot_dropped_uncommitted_leaves_nothing<H: StorageHarness>() {
             let mut writer = store.storage.snapshot_writer(G).await.expect("a snapshot begins");
             writer.write("abandoned".into()).await.expect("a chunk is written");
             drop(writer);
-            assert_eq!(store.read_snapshot(G).await, before);
+            assert_eq!(store.read_snapshot(G).await, before, "after a writer was dropped");
             store = store.reopen().await;
             store.open(G).await;
             assert_eq!(store.read_snapshot(G).await, before, "after a reopen");
@@ -61,7 +61,7 @@ pub fn snapshot_replaces_the_older<H: StorageHarness>() {
         let store = Store::<H>::with_group().await;
         store.write_snapshot(G, OLD, &chunks("a much longer old one")).await;
         store.write_snapshot(G, NEW, &chunks("new")).await;
-        assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "new"));
+        assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "new"), "the snapshot");
         let store = store.reopen().await;
         store.open(G).await;
         assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "new"), "after a reopen");
@@ -78,7 +78,7 @@ pub fn snapshot_never_replaces_a_newer<H: StorageHarness>() {
         store.write_snapshot(G, NEW, &chunks("new")).await;
         older.write(", slower".into()).await.expect("a chunk is written");
         older.commit(OLD).await.expect("succeeds without an effect");
-        assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "new"));
+        assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "new"), "the snapshot");
         let store = store.reopen().await;
         store.open(G).await;
         assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "new"), "after a reopen");
@@ -96,7 +96,7 @@ pub fn snapshot_of_the_same_log_id_replaces<H: StorageHarness>() {
         let store = Store::<H>::with_group().await;
         store.write_snapshot(G, OLD, &chunks("one")).await;
         store.write_snapshot(G, OLD, &chunks("two")).await;
-        assert_eq!(store.read_snapshot(G).await, snapshot(OLD, "two"));
+        assert_eq!(store.read_snapshot(G).await, snapshot(OLD, "two"), "the snapshot");
         let store = store.reopen().await;
         store.open(G).await;
         assert_eq!(store.read_snapshot(G).await, snapshot(OLD, "two"), "after a reopen");
@@ -110,8 +110,8 @@ pub fn snapshot_survives_reopen<H: StorageHarness>() {
         store.append(0, &entries("entry", 0, 3)).await;
         store.write_snapshot(G, NEW, &chunks("new")).await;
         let store = store.reopen().await;
-        assert_eq!(store.open(G).await.log, 0..3);
-        assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "new"));
+        assert_eq!(store.open(G).await.log, 0..3, "the log after a reopen");
+        assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "new"), "the snapshot");
     });
 }
 
@@ -128,9 +128,9 @@ pub fn snapshot_stays_readable_when_replaced<H: StorageHarness>() {
         while let Some(chunk) = stored.reader.next().await.expect("can be read") {
             bytes.extend_from_slice(&chunk);
         }
-        assert_eq!(stored.covers, OLD);
+        assert_eq!(stored.covers, OLD, "what a snapshot covers that is being read");
         assert!(bytes == old.concat(), "the bytes of the old snapshot changed under its reader");
-        assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "new"));
+        assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "new"), "the snapshot");
     });
 }
 
@@ -148,9 +148,13 @@ pub fn snapshots_of_groups_do_not_mix<H: StorageHarness>() {
         for group in [G, other, none] {
             store.open(group).await;
         }
-        assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "of one"));
-        assert_eq!(store.read_snapshot(other).await, snapshot(OLD, "of the other"));
-        assert_eq!(store.read_snapshot(none).await, None);
+        assert_eq!(store.read_snapshot(G).await, snapshot(NEW, "of one"), "the snapshot of {G}");
+        assert_eq!(
+            store.read_snapshot(other).await,
+            snapshot(OLD, "of the other"),
+            "the snapshot of {other}"
+        );
+        assert_eq!(store.read_snapshot(none).await, None, "the snapshot of {none}");
     });
 }
 
@@ -165,7 +169,11 @@ pub fn large_snapshot_comes_back<H: StorageHarness>() {
         let store = store.reopen().await;
         store.open(G).await;
         let (covers, bytes) = store.read_snapshot(G).await.expect("committed");
-        assert_eq!((covers, bytes.len()), (NEW, lens.into_iter().sum::<u64>() as usize));
+        assert_eq!(
+            (covers, bytes.len()),
+            (NEW, lens.into_iter().sum::<u64>() as usize),
+            "what it covers, and its length"
+        );
         assert!(bytes == chunks.concat(), "the bytes are not the ones written");
     });
 }

@@ -4,22 +4,37 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::identity::IDENTITY;
+use super::steps::describe;
 use super::{CrashHarness, StorageHarness};
+use crate::error::StorageError;
 use crate::storage::{Flushed, GroupState, Receipt, Storage, Write};
+use crate::testing::run::doing;
 use crate::types::{GroupId, LogId, LogIndex};
 
 /// The group of cases that need only one.
 pub(super) const G: GroupId = GroupId(1);
 
 pub(super) struct Store<H: StorageHarness> {
-    place: H::Place,
+    pub(super) place: H::Place,
     pub(super) storage: H::Storage,
 }
 
 impl<H: StorageHarness> Store<H> {
-    /// An empty storage.
+    /// An empty storage that belongs to nobody yet.
+    pub(super) async fn blank() -> Self {
+        Self::at(H::place()).await.expect("the storage opens")
+    }
+
+    /// An empty storage that belongs to a node, as every one does before anything else is written.
     pub(super) async fn fresh() -> Self {
-        Self::at(H::place()).await
+        Self::try_fresh().await.expect("the storage opens, and takes an identity")
+    }
+
+    pub(super) async fn try_fresh() -> Result<Self, StorageError> {
+        let store = Self::at(H::place()).await?;
+        store.storage.set_identity_once(&IDENTITY).await?;
+        Ok(store)
     }
 
     /// An empty storage in which [`G`] is open.
@@ -29,14 +44,20 @@ impl<H: StorageHarness> Store<H> {
         store
     }
 
-    async fn at(place: H::Place) -> Self {
-        let storage = H::open(&place).await.expect("the storage opens");
-        Self { place, storage }
+    pub(super) async fn at(place: H::Place) -> Result<Self, StorageError> {
+        doing("open the storage");
+        let storage = H::open(&place).await?;
+        Ok(Self { place, storage })
     }
 
     /// Closes the storage and opens it again, as a restart in good order does.
     pub(super) async fn reopen(self) -> Self {
+        self.try_reopen().await.expect("the storage opens again after a close")
+    }
+
+    pub(super) async fn try_reopen(self) -> Result<Self, StorageError> {
         let Self { place, storage } = self;
+        doing("close the storage");
         storage.close().await;
         drop(storage);
         Self::at(place).await
@@ -47,15 +68,28 @@ impl<H: StorageHarness> Store<H> {
     where
         H: CrashHarness,
     {
+        self.try_crash().await.expect("the storage opens after a power cut")
+    }
+
+    pub(super) async fn try_crash(self) -> Result<Self, StorageError>
+    where
+        H: CrashHarness,
+    {
         let Self { mut place, storage } = self;
-        H::crash(&mut place, storage).await;
+        doing("cut the power");
+        H::crash(&mut place, Some(storage)).await;
         Self::at(place).await
     }
 
     /// Opens `group`. A case does so once for each opening of the storage, before anything else of
     /// that group, as the engine does.
     pub(super) async fn open(&self, group: GroupId) -> GroupState {
-        self.storage.open(group).await.expect("the group opens")
+        self.try_open(group).await.expect("the group opens")
+    }
+
+    pub(super) async fn try_open(&self, group: GroupId) -> Result<GroupState, StorageError> {
+        doing(format!("open {group}"));
+        self.storage.open(group).await
     }
 
     pub(super) fn queue(&self, group: GroupId, write: Write) -> Receipt {
@@ -66,7 +100,13 @@ impl<H: StorageHarness> Store<H> {
 
     /// Writes, and waits for the receipt.
     pub(super) async fn write(&self, group: GroupId, write: Write) {
-        self.queue(group, write).await.expect("the write is flushed");
+        let what = describe(&write);
+        doing(format!("wait for the receipt of a write to {group}: {what}"));
+        if let Err(error) = self.queue(group, write).await {
+            panic!(
+                "{group}: the receipt of a write was used with an error: {error:?}; the write was: {what}"
+            );
+        }
     }
 
     /// Appends entries to [`G`], and waits for the receipt.
@@ -76,22 +116,32 @@ impl<H: StorageHarness> Store<H> {
 
     /// One call of `read`.
     pub(super) async fn read(&self, group: GroupId, range: Range<u64>, max_bytes: usize) -> Vec<Bytes> {
+        doing(format!("read {range:?} of {group}, about {max_bytes} bytes"));
         let range = LogIndex(range.start)..LogIndex(range.end);
         self.storage.read(group, range, max_bytes).await.expect("the entries can be read")
     }
 
     /// Everything in `range`, in as many reads as it takes.
-    pub(super) async fn entries(&self, group: GroupId, mut range: Range<u64>) -> Vec<Bytes> {
+    pub(super) async fn entries(&self, group: GroupId, range: Range<u64>) -> Vec<Bytes> {
+        self.try_entries(group, range).await.expect("the entries can be read")
+    }
+
+    pub(super) async fn try_entries(
+        &self,
+        group: GroupId,
+        mut range: Range<u64>,
+    ) -> Result<Vec<Bytes>, StorageError> {
         let mut entries = Vec::new();
         while !range.is_empty() {
-            let read = self.read(group, range.clone(), 1 << 20).await;
+            let next = LogIndex(range.start)..LogIndex(range.end);
+            let read = self.storage.read(group, next, 1 << 20).await?;
             if read.is_empty() {
                 break;
             }
             range.start += read.len() as u64;
             entries.extend(read);
         }
-        entries
+        Ok(entries)
     }
 
     /// Writes and commits a snapshot.
@@ -105,14 +155,28 @@ impl<H: StorageHarness> Store<H> {
 
     /// The current snapshot: what it covers, and its bytes.
     pub(super) async fn read_snapshot(&self, group: GroupId) -> Option<(LogId, Bytes)> {
-        let mut stored = self.storage.snapshot(group).await.expect("the snapshot opens")?;
+        self.try_read_snapshot(group).await.unwrap_or_else(|wrong| panic!("{wrong}"))
+    }
+
+    pub(super) async fn try_read_snapshot(&self, group: GroupId) -> Result<Option<(LogId, Bytes)>, String> {
+        doing(format!("read the snapshot of {group}"));
+        let failed = |error: StorageError| format!("{group}: the snapshot cannot be read: {error:?}");
+        let Some(mut stored) = self.storage.snapshot(group).await.map_err(failed)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        while let Some(chunk) = stored.reader.next().await.expect("the snapshot can be read") {
-            assert!(!chunk.is_empty(), "a reader returned a chunk without bytes");
+        while let Some(chunk) = stored.reader.next().await.map_err(failed)? {
+            if chunk.is_empty() {
+                return Err(format!("{group}: a reader returned a chunk without bytes before the end"));
+            }
             bytes.extend_from_slice(&chunk);
         }
-        assert_eq!(stored.len, bytes.len() as u64, "`StoredSnapshot::len` is not the length of its bytes");
-        Some((stored.covers, bytes.into()))
+        if stored.len != bytes.len() as u64 {
+            return Err(format!(
+                "{group}: `StoredSnapshot::len` is {}, and its reader returned {} bytes",
+                stored.len,
+                bytes.len()
+            ));
+        }
+        Ok(Some((stored.covers, bytes.into())))
     }
 }
 
@@ -121,18 +185,24 @@ pub(super) fn entries(name: &str, first: u64, count: u64) -> Vec<Bytes> {
     (first..first + count).map(|index| Bytes::from(format!("{name} {index}"))).collect()
 }
 
-/// Fails unless both lists are the same, without printing megabytes.
-pub(super) fn assert_entries(found: &[Bytes], expected: &[Bytes], what: &str) {
-    for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
-        assert!(
-            found == expected,
-            "{what}: entry {place} of {} is another one: {} bytes {:?}.., expected {} bytes {:?}..",
-            found.len(),
-            found.len(),
-            found.slice(..found.len().min(40)),
-            expected.len(),
-            expected.slice(..expected.len().min(40)),
-        );
+/// How the lists differ, without megabytes.
+pub(super) fn entries_difference(found: &[Bytes], expected: &[Bytes]) -> Option<String> {
+    let short = |entry: &Bytes| format!("{} bytes {:?}..", entry.len(), entry.slice(..entry.len().min(40)));
+    let other = found.iter().zip(expected).position(|(found, expected)| found != expected);
+    if let Some(place) = other {
+        let (found_there, expected_there) = (short(&found[place]), short(&expected[place]));
+        return Some(format!(
+            "entry {place} of {} is another one: {found_there}, expected {expected_there}",
+            found.len()
+        ));
     }
-    assert_eq!(found.len(), expected.len(), "{what}: the number of entries");
+    (found.len() != expected.len())
+        .then(|| format!("{} entries were found, expected {}", found.len(), expected.len()))
+}
+
+/// Fails unless both lists are the same.
+pub(super) fn assert_entries(found: &[Bytes], expected: &[Bytes], what: &str) {
+    if let Some(difference) = entries_difference(found, expected) {
+        panic!("{what}: {difference}");
+    }
 }

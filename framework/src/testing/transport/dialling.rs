@@ -8,6 +8,7 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use super::pair::{Pair, frame, member, open, ping, receive, receive_all, send_all};
 use super::{TransportHarness, run};
 use crate::error::TransportError;
+use crate::testing::run::doing;
 use crate::transport::{Duplex, Lane, Transport};
 use crate::types::Member;
 
@@ -29,6 +30,7 @@ pub fn accept_names_peer_and_lane<H: TransportHarness>() {
 
 /// Dials, and fails unless that is refused as unreachable, in time.
 async fn dial_in_vain<H: TransportHarness>(from: &H::Transport, to: &Member) {
+    doing("dial somebody who is not there");
     #[allow(clippy::disallowed_methods, reason = "the case is about real time")]
     let begun = Instant::now();
     let dialled = from.connect(to, Lane::Control).await;

@@ -53,7 +53,8 @@ pub trait TransportHarness: 'static {
     /// What the endpoints of a case share; `()` when that is the real network.
     type Network: Send + 'static;
 
-    /// How long one case may take before it counts as hanging.
+    /// How long one case may take before it counts as hanging, and four times as long as one step of
+    /// it may.
     const LIMIT: Duration = Duration::from_mins(2);
     /// How long a dial to somebody who is not there may take.
     const DIAL_LIMIT: Duration = Duration::from_secs(10);
@@ -79,6 +80,11 @@ crate::__transport_cases!(__conformance_names);
 /// The names of every case.
 pub fn cases() -> impl Iterator<Item = &'static str> {
     CASES.iter().copied()
+}
+
+/// Every case with its name, for those who test the kit itself.
+pub fn functions<H: TransportHarness>() -> Vec<(&'static str, fn())> {
+    crate::__transport_cases!(__conformance_functions[H])
 }
 
 /// Makes a `#[test]` of every case that a transport plugin must pass; see

@@ -6,6 +6,7 @@ use futures::{SinkExt, StreamExt};
 
 use super::TransportHarness;
 use crate::error::TransportError;
+use crate::testing::run::doing;
 use crate::transport::{Duplex, FrameSink, FrameStream, Incoming, Lane, Transport};
 use crate::types::Member;
 
@@ -42,6 +43,7 @@ pub(super) fn member(of: &impl Transport) -> Member {
 
 /// A new stream.
 pub(super) async fn open(from: &impl Transport, to: &impl Transport, lane: Lane) -> (Duplex, Incoming) {
+    doing(format!("open a stream on {lane:?}"));
     let member = member(to);
     try_join(from.connect(&member, lane), to.accept()).await.expect("a stream opens")
 }
@@ -66,16 +68,20 @@ pub(super) async fn send_all(tx: &mut FrameSink, frames: impl IntoIterator<Item 
 /// Receives exactly these frames.
 pub(super) async fn receive_all(rx: &mut FrameStream, frames: impl IntoIterator<Item = Bytes>) {
     for (number, expected) in frames.into_iter().enumerate() {
-        let found = receive(rx).await;
-        assert!(
-            found == expected,
-            "frame {number} is another one: {} bytes {:?}.., expected {} bytes {:?}..",
-            found.len(),
-            found.slice(..found.len().min(16)),
-            expected.len(),
-            expected.slice(..expected.len().min(16)),
-        );
+        doing(format!("wait for frame {number}"));
+        assert_frame(number, &receive(rx).await, &expected);
     }
+}
+
+fn assert_frame(number: usize, found: &Bytes, expected: &Bytes) {
+    assert!(
+        found == expected,
+        "frame {number} is another one: {} bytes {:?}.., expected {} bytes {:?}..",
+        found.len(),
+        found.slice(..found.len().min(16)),
+        expected.len(),
+        expected.slice(..expected.len().min(16)),
+    );
 }
 
 /// The next frame.
@@ -89,6 +95,7 @@ pub(super) async fn receive(rx: &mut FrameStream) -> Bytes {
 
 /// How a stream ends, after any frames.
 pub(super) async fn end_of(rx: &mut FrameStream) -> Result<(), TransportError> {
+    doing("wait for the end of a stream");
     while let Some(frame) = rx.next().await {
         frame?;
     }
@@ -97,13 +104,14 @@ pub(super) async fn end_of(rx: &mut FrameStream) -> Result<(), TransportError> {
 
 /// Fails unless frames cross the stream in both directions.
 pub(super) async fn ping(ours: &mut Duplex, theirs: &mut Duplex, number: u64) {
-    let there = async {
-        send_all(&mut ours.tx, [frame(number, 20)]).await;
-        receive_all(&mut ours.rx, [frame(number + 1, 30)]).await;
+    let (there, back) = (frame(number, 20), frame(number + 1, 30));
+    let asking = async {
+        send_all(&mut ours.tx, [there.clone()]).await;
+        assert_frame(0, &receive(&mut ours.rx).await, &back);
     };
-    let back = async {
-        receive_all(&mut theirs.rx, [frame(number, 20)]).await;
-        send_all(&mut theirs.tx, [frame(number + 1, 30)]).await;
+    let answering = async {
+        assert_frame(0, &receive(&mut theirs.rx).await, &there);
+        send_all(&mut theirs.tx, [back.clone()]).await;
     };
-    join(there, back).await;
+    join(asking, answering).await;
 }

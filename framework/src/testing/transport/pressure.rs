@@ -8,6 +8,7 @@ use futures::future::{Either, join, join_all, select};
 
 use super::pair::{Pair, end_of, frame, ping, receive_all, send_all};
 use super::{TransportHarness, run};
+use crate::testing::run::doing;
 use crate::transport::{Duplex, Lane};
 
 const MIB: usize = 1 << 20;
@@ -33,11 +34,13 @@ pub fn backpressure_holds_the_sender_and_loses_nothing<H: TransportHarness>() {
             send_all(&mut ours.tx, bulk()).await;
             ours.tx.close().await.expect("closes");
         });
+        doing("send 64 MiB to a peer that does not read, beside frames on the control lane");
         // The other stream gives the transport every chance to take more than it should.
         let sending = match select(sending, pin!(pings(&mut clock, &mut clocks))).await {
             Either::Left(_) => panic!("64 MiB were taken although nobody reads"),
             Either::Right(((), sending)) => sending,
         };
+        doing("read what was held up");
         let receiving = async {
             receive_all(&mut theirs.rx, bulk()).await;
             end_of(&mut theirs.rx).await.expect("ends in good order");
@@ -60,10 +63,12 @@ pub fn lanes_do_not_delay_each_other<H: TransportHarness>() {
         }
         let sending = pin!(join_all(senders.iter_mut().map(|stream| send_all(&mut stream.tx, bulk()))));
         // If a full lane held up this one, neither would ever end.
+        doing("send frames on the control lane, beside three lanes that are full and unread");
         let sending = match select(sending, pin!(pings(&mut control, &mut controls))).await {
             Either::Left(_) => panic!("192 MiB were taken although nobody reads"),
             Either::Right(((), sending)) => sending,
         };
+        doing("read the lanes that are full");
         let receiving = join_all(receivers.iter_mut().map(|stream| receive_all(&mut stream.rx, bulk())));
         // A stream that is opened only now is not held up either.
         let (mut late, mut lates) = pair.open(Lane::Control).await;

@@ -145,7 +145,7 @@ impl MemoryTransport {
             source: None,
         };
         let (there, back) = (hub.link(&local.name, &peer.address), hub.link(&peer.address, &local.name));
-        for delay in [there.delay(), back.delay()].into_iter().flatten() {
+        for delay in [there.delay(0), back.delay(0)].into_iter().flatten() {
             delay.await;
         }
         match (there.dial().await, back.dial().await) {

@@ -11,7 +11,8 @@ use futures::future::BoxFuture;
 
 use super::pipe::{Pipe, Side};
 
-type Delay = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+/// Makes the delay of a frame from how many bytes it has.
+type Delay = Arc<dyn Fn(usize) -> BoxFuture<'static, ()> + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -73,13 +74,13 @@ impl Link {
         self.blocked.load(Ordering::SeqCst)
     }
 
-    /// Begins the delay of what is sent now.
-    pub(super) fn delay(&self) -> Option<BoxFuture<'static, ()>> {
+    /// Begins the delay of so many bytes that are sent now.
+    pub(super) fn delay(&self, bytes: usize) -> Option<BoxFuture<'static, ()>> {
         if !self.delayed.load(Ordering::Relaxed) {
             return None;
         }
         let delay = self.lock().delay.clone()?;
-        Some(delay())
+        Some(delay(bytes))
     }
 
     pub(super) fn carry(&self, pipe: &Arc<Pipe>, sends: bool) {
@@ -166,7 +167,16 @@ impl Links {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let delay: Delay = Arc::new(move || delay().boxed());
+        self.delay_by_bytes(move |_| delay());
+    }
+
+    /// Like [`Self::delay`], for a link of limited rate: `delay` is told how many bytes the frame
+    /// has; none for a dial and for the close of a stream.
+    pub fn delay_by_bytes<F>(&self, delay: impl Fn(usize) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let delay: Delay = Arc::new(move |bytes| delay(bytes).boxed());
         self.change(|state| state.delay = Some(delay.clone()));
     }
 

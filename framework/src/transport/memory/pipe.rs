@@ -141,7 +141,7 @@ impl Pipe {
 
     pub(super) fn send(&self, frame: Bytes) -> Result<(), TransportError> {
         // Made outside the lock: it is the test's own code.
-        let due = self.link.delay();
+        let due = self.link.delay(frame.len());
         let receiver = {
             let mut state = self.lock();
             if state.end.is_some() || self.sender_is_told(&state) {
@@ -166,7 +166,7 @@ impl Pipe {
 
     pub(super) fn close(&self) -> Result<(), TransportError> {
         self.check()?;
-        let due = self.link.delay();
+        let due = self.link.delay(0);
         self.change(|state| {
             if state.end.is_none() {
                 state.end = Some(End::Closed);

@@ -137,6 +137,22 @@ fn dials_are_refused_by_link_and_by_admission() {
 }
 
 #[test]
+fn a_delay_is_told_how_many_bytes_a_frame_has() {
+    let Pair { network, a, b } = pair();
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tell = told.clone();
+    network.link("a", "b").delay_by_bytes(move |bytes| {
+        tell.lock().expect("no panic").push(bytes);
+        std::future::ready(())
+    });
+    let (mut ours, mut theirs) = open(&a, &b);
+    send(&mut ours, "four");
+    send(&mut ours, "eleven more");
+    assert!(is_frame(&mut theirs, "four") && is_frame(&mut theirs, "eleven more"));
+    assert_eq!(*told.lock().expect("no panic"), [0, 4, 11]);
+}
+
+#[test]
 fn a_delayed_frame_waits_for_its_own_future_and_keeps_its_place() {
     let Pair { network, a, b } = pair();
     let (mut ours, mut theirs) = open(&a, &b);

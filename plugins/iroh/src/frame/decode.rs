@@ -152,4 +152,68 @@ mod tests {
         let frame = Decoder::default().next(&mut chunk).expect("a good length").expect("all there");
         assert_eq!(frame.as_ptr(), place);
     }
+
+    /// Numbers that look random and are the same in every run.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % end as u64) as usize
+        }
+    }
+
+    /// What a stream holds, found by looking at all of it at once.
+    fn reference(mut bytes: &[u8]) -> (Vec<&[u8]>, Option<BadLength>) {
+        let mut frames = Vec::new();
+        while let Some((length, rest)) = bytes.split_first_chunk() {
+            match u32::from_le_bytes(*length) as usize {
+                0 => return (frames, Some(BadLength::Empty)),
+                len if len > MAX_FRAME_BYTES => return (frames, Some(BadLength::TooLong(len))),
+                len if len > rest.len() => break,
+                len => frames.push(&rest[..len]),
+            }
+            bytes = &rest[frames[frames.len() - 1].len()..];
+        }
+        (frames, None)
+    }
+
+    #[test]
+    fn damaged_streams_cut_anywhere_give_what_the_whole_would() {
+        let mut numbers = Numbers(0x5eed);
+        let (mut good, mut bad) = (0, 0);
+        for _ in 0..20_000 {
+            let frames: Vec<_> =
+                (0..numbers.below(6)).map(|at| vec![at as u8; 1 + numbers.below(300)]).collect();
+            let frames: Vec<_> = frames.iter().map(|frame| &frame[..]).collect();
+            let mut bytes = encode(&frames);
+            for _ in 0..numbers.below(3).min(bytes.len()) {
+                let at = numbers.below(bytes.len());
+                bytes[at] ^= 1 << numbers.below(8);
+            }
+            bytes.truncate(bytes.len() - numbers.below(bytes.len().min(9) + 1));
+            let (expected, fault) = reference(&bytes);
+
+            let whole = Bytes::from(bytes.clone());
+            let (mut decoder, mut found, mut failed, mut from) = (Decoder::default(), Vec::new(), None, 0);
+            while from < whole.len() && failed.is_none() {
+                let to = (from + 1 + numbers.below(40)).min(whole.len());
+                let mut chunk = whole.slice(from..to);
+                from = to;
+                while !chunk.is_empty() && failed.is_none() {
+                    match decoder.next(&mut chunk) {
+                        Ok(frame) => found.extend(frame),
+                        Err(fault) => failed = Some(fault),
+                    }
+                }
+                let capacity = decoder.partial.as_ref().map_or(0, |(frame, _)| frame.capacity());
+                assert!(capacity <= GROWTH_BYTES, "{capacity} bytes for {} that arrived", whole.len());
+            }
+            assert_eq!((found.iter().map(|frame| &frame[..]).collect(), failed), (expected, fault));
+            *(if fault.is_some() { &mut bad } else { &mut good }) += 1;
+        }
+        assert!(good > 100 && bad > 100, "{good} sound and {bad} unsound: both kinds are tried");
+    }
 }

@@ -64,6 +64,19 @@ fn the_file_is_for_its_owner_alone() {
 }
 
 #[test]
+fn a_file_of_a_newer_version_is_not_called_damaged() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("node.key");
+    NodeKey::load_or_create(&path).expect("created");
+    let mut newer = fs::read(&path).expect("a file");
+    newer[7] = 2;
+    fs::write(&path, &newer).expect("our own file");
+    let error = NodeKey::load_or_create(&path).expect_err("unknown");
+    assert!(matches!(error, KeyError::Version { found: 2, .. }), "{error}");
+    assert_eq!(fs::read(&path).expect("a file"), newer, "not overwritten");
+}
+
+#[test]
 fn a_damaged_file_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("node.key");

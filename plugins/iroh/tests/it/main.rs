@@ -6,6 +6,7 @@ mod frames;
 mod hostile;
 mod key_file;
 mod lanes;
+mod opted_in;
 mod reach;
 mod restart;
 mod support;

@@ -1,28 +1,21 @@
-//! The kit for state machines: a machine written by hand passes it, and machines that are broken on
-//! purpose fail it, each in the case that is named for it.
-
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "one machine here iterates a hash map on purpose, to be found out"
-)]
+//! Machines that are broken, each in one way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
-use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quorate::state_machine::{
     ApplyContext, ArgumentReader, ArgumentWriter, DecodeError, EncodeError, QueryContext, RestoreError,
-    StateMachine, Wire,
+    StateMachine, Wire, read_postcard, write_postcard,
 };
 use quorate::testing::Seeded;
-use quorate::testing::state_machine as kit;
-use quorate::testing::state_machine::MachineHarness;
+use quorate::testing::state_machine::{MachineHarness, functions};
 use quorate::types::LogTime;
+
+use crate::verdict::assert_fails;
 
 /// One way to be broken: everything that it does not override is right.
 trait Break: Send + Sync + 'static {
@@ -40,6 +33,8 @@ trait Break: Send + Sync + 'static {
     const SNAPSHOT_THAWS: bool = false;
     /// Whether a restore adds to the state that is there.
     const RESTORE_ADDS: bool = false;
+    /// Whether a command is refused by a panic.
+    const PANICS: bool = false;
     /// Whether a deadline that has passed hides the next.
     const DEADLINE_PASSES: bool = false;
 
@@ -48,10 +43,6 @@ trait Break: Send + Sync + 'static {
         0
     }
 }
-
-struct Whole;
-
-impl Break for Whole {}
 
 /// Counts per name, and how many commands there were.
 struct Counts<B> {
@@ -199,6 +190,7 @@ impl<B: Break> StateMachine for Counts<B> {
                     Number(*total)
                 }
                 Command::Clear(_) => {
+                    assert!(!B::PANICS, "a command that should have been refused");
                     state.counts.clear();
                     Number(state.commands)
                 }
@@ -211,7 +203,7 @@ impl<B: Break> StateMachine for Counts<B> {
             Query::Count { name } => Number(state.counts.get(&name).copied().unwrap_or_default()),
             Query::Sum(_) if B::ITERATES_A_HASH_MAP => {
                 let hashed: HashMap<&String, &u64> = state.counts.iter().collect();
-                Number(hashed.values().fold(0, |sum, count| sum * 31 + **count % 7))
+                Number(hashed.values().fold(0_u64, |sum, count| sum.wrapping_mul(31).wrapping_add(**count)))
             }
             Query::Sum(_) => {
                 Number(state.counts.values().fold(state.lucky, |sum, count| sum.wrapping_add(*count)))
@@ -231,14 +223,11 @@ impl<B: Break> StateMachine for Counts<B> {
         if B::SNAPSHOT_FORGETS {
             state.commands = 0;
         }
-        out.write_all(&postcard::to_stdvec(&state).map_err(io::Error::other)?)
+        write_postcard(&state, out)
     }
 
     fn restore(&mut self, input: &mut dyn Read) -> Result<(), RestoreError> {
-        let mut bytes = Vec::new();
-        input.read_to_end(&mut bytes)?;
-        let restored: State = postcard::from_bytes(&bytes)
-            .map_err(|error| RestoreError::Decode { detail: error.to_string() })?;
+        let restored: State = read_postcard(input)?;
         self.with(|state| {
             let before = std::mem::replace(state, restored);
             if B::RESTORE_ADDS {
@@ -281,64 +270,94 @@ impl<B: Break> MachineHarness for Harness<B> {
     }
 }
 
-quorate::state_machine_conformance!(Harness<Whole>);
+/// Nothing is broken: what every other test compares with.
+mod sound {
+    use super::{Break, Harness};
 
-fn bites(case: fn()) -> bool {
-    catch_unwind(case).is_err()
-}
-
-macro_rules! broken {
-    ($name:ident: $($what:tt)*) => {
-        struct $name;
-
-        impl Break for $name {
-            $($what)*
-        }
-    };
+    broken!(Sound:);
+    quorate::state_machine_conformance!(Harness<Sound>);
 }
 
 broken!(GuessesIds: const GUESSES_IDS: bool = true;);
+
+#[test]
+fn takes_an_unknown_id_for_another() {
+    let cases = functions::<Harness<GuessesIds>>();
+    assert_fails(cases, &[("unknown_ids_are_refused", "was taken for `clear`, which has another id")]);
+}
+
 broken!(IgnoresLeftovers: const IGNORES_LEFTOVERS: bool = true;);
+
+#[test]
+fn ignores_leftover_bytes() {
+    let cases = functions::<Harness<IgnoresLeftovers>>();
+    assert_fails(cases, &[("leftover_bytes_are_refused", "behind the last argument of `")]);
+}
+
 broken!(ForgetsAnArgument: const FORGETS_AN_ARGUMENT: bool = true;);
-broken!(IteratesAHashMap: const ITERATES_A_HASH_MAP: bool = true;);
-broken!(SnapshotForgets: const SNAPSHOT_FORGETS: bool = true;);
-broken!(SnapshotThaws: const SNAPSHOT_THAWS: bool = true;);
-broken!(RestoreAdds: const RESTORE_ADDS: bool = true;);
-broken!(DeadlinePasses: const DEADLINE_PASSES: bool = true;);
+
+#[test]
+fn forgets_an_argument() {
+    let cases = functions::<Harness<ForgetsAnArgument>>();
+    assert_fails(cases, &[("commands_come_back_from_their_bytes", "`add` comes back with other arguments")]);
+}
+
 broken!(CountsCalls: fn private() -> u64 {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     CALLS.fetch_add(1, Ordering::Relaxed)
 });
 
 #[test]
-fn a_guessed_id_is_found() {
-    assert!(bites(kit::unknown_ids_are_refused::<Harness<GuessesIds>>));
+fn applies_by_something_that_only_this_process_knows() {
+    assert_fails(functions::<Harness<CountsCalls>>(), &[("two_copies_agree", "after command 0, ")]);
 }
 
-#[test]
-fn ignored_leftovers_are_found() {
-    assert!(bites(kit::leftover_bytes_are_refused::<Harness<IgnoresLeftovers>>));
-}
+broken!(IteratesAHashMap: const ITERATES_A_HASH_MAP: bool = true;);
 
 #[test]
-fn a_lost_argument_is_found() {
-    assert!(bites(kit::commands_come_back_from_their_bytes::<Harness<ForgetsAnArgument>>));
+fn answers_in_the_order_of_a_hash_map() {
+    assert_fails(
+        functions::<Harness<IteratesAHashMap>>(),
+        &[("two_copies_agree", "is answered differently")],
+    );
 }
 
-#[test]
-fn state_outside_the_machine_and_the_order_of_a_hash_map_are_found() {
-    assert!(bites(kit::two_copies_agree::<Harness<CountsCalls>>));
-    assert!(bites(kit::two_copies_agree::<Harness<IteratesAHashMap>>));
-}
+broken!(Panics: const PANICS: bool = true;);
 
 #[test]
-fn a_deadline_that_has_passed_is_found() {
-    assert!(bites(kit::two_copies_agree::<Harness<DeadlinePasses>>));
+fn panics_on_a_command() {
+    assert_fails(functions::<Harness<Panics>>(), &[("no_command_or_query_panics", "`clear`, panicked")]);
 }
 
+broken!(DeadlinePasses: const DEADLINE_PASSES: bool = true;);
+
 #[test]
-fn a_snapshot_that_forgets_thaws_or_adds_is_found() {
-    assert!(bites(kit::snapshot_round_trip_equals_straight_application::<Harness<SnapshotForgets>>));
-    assert!(bites(kit::snapshot_is_a_frozen_view::<Harness<SnapshotThaws>>));
-    assert!(bites(kit::restore_replaces_the_state::<Harness<RestoreAdds>>));
+fn hides_a_deadline_behind_one_that_has_passed() {
+    assert_fails(functions::<Harness<DeadlinePasses>>(), &[("two_copies_agree", "it hides later ones")]);
+}
+
+broken!(SnapshotForgets: const SNAPSHOT_FORGETS: bool = true;);
+
+#[test]
+fn forgets_a_field_in_a_snapshot() {
+    assert_fails(
+        functions::<Harness<SnapshotForgets>>(),
+        &[("snapshot_round_trip_equals_straight_application", "has another response")],
+    );
+}
+
+broken!(SnapshotThaws: const SNAPSHOT_THAWS: bool = true;);
+
+#[test]
+fn changes_a_snapshot_after_its_capture() {
+    let cases = functions::<Harness<SnapshotThaws>>();
+    assert_fails(cases, &[("snapshot_is_a_frozen_view", "written later")]);
+}
+
+broken!(RestoreAdds: const RESTORE_ADDS: bool = true;);
+
+#[test]
+fn adds_a_restored_state_to_the_old_one() {
+    let cases = functions::<Harness<RestoreAdds>>();
+    assert_fails(cases, &[("restore_replaces_the_state", "restored over another state")]);
 }

@@ -1,4 +1,6 @@
-//! A state machine without the derive: every method of the trait by hand.
+//! A state machine without the derive: every method of the trait by hand, alone and on nodes.
+
+mod node;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -163,7 +163,7 @@ impl<B: Break> TransportHarness for Broken<B> {
 
     /// Some breaks can only show by hanging.
     const LIMIT: Duration =
-        if B::IGNORES_RESET || B::ONE_QUEUE { Duration::from_secs(1) } else { Duration::from_mins(1) };
+        if B::IGNORES_RESET || B::ONE_QUEUE { Duration::from_secs(4) } else { Duration::from_mins(1) };
 
     fn network() -> Network {
         let hub = MemoryNetwork::with_queue_bytes(B::QUEUE_BYTES);
