@@ -195,12 +195,10 @@ pub trait Storage: Send + Sync + 'static {
     /// Begins the snapshot `id` of `group`, or goes on with what an earlier call for the same one left
     /// behind. The default always begins.
     ///
-    /// # Contract
-    /// - What is held is a prefix of what was written under the same `id`, and durable. An earlier
-    ///   writer of the group that is still there writes no more.
-    /// - A writer dropped uncommitted may keep what it wrote; [`SnapshotWriter::discard`] removes it,
-    ///   and so does a call with another `id`. At most one is kept per group.
-    /// - Until its commit it is as invisible as any other.
+    /// What is held is a prefix of what was written under the same `id`, and durable. An earlier writer
+    /// of the group that is still there writes no more. A writer dropped uncommitted may keep what it
+    /// wrote; [`SnapshotWriter::discard`] removes it, and so does a call with another `id`. At most one
+    /// is kept per group, and until its commit it is as invisible as any other.
     ///
     /// # Called by
     /// the engine, for a snapshot that another node sends.
