@@ -6,3 +6,4 @@ pub mod cut;
 pub mod ledger;
 pub mod rig;
 pub mod rogue;
+pub mod small_disk;

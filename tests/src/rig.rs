@@ -157,22 +157,27 @@ impl Rig for DiskRig {
         std::fs::remove_dir_all(self.dir(node)).expect("a directory of ours");
     }
     fn flip(&self, node: u64, _: LogIndex, text: &str) {
-        let path = self.dir(node).join("log.redb");
-        let mut bytes = std::fs::read(&path).expect("a file of ours");
-        // Pages that are not in use any more may have it too.
-        let length = text.len();
-        let found: Vec<usize> =
-            (0..bytes.len() - length).filter(|at| bytes[*at..].starts_with(text.as_bytes())).collect();
-        assert!(!found.is_empty(), "the entry is there");
-        for at in found {
-            bytes[at + length / 2] ^= 0x10;
-        }
-        std::fs::write(&path, bytes).expect("a file of ours");
+        flip_in(&self.dir(node), text);
     }
     async fn rogue(&self, node: u64) -> IrohTransport {
         let key = self.keys.get(&node).map_or_else(NodeKey::generate, |(key, _)| key.clone());
         IrohTransport::bind(key, "127.0.0.1:0").await.expect("loopback")
     }
+}
+
+/// Flips a bit of `text` wherever it stands in the log of the data directory `dir`.
+pub(crate) fn flip_in(dir: &std::path::Path, text: &str) {
+    let path = dir.join("log.redb");
+    let mut bytes = std::fs::read(&path).expect("a file of ours");
+    // Pages that are not in use any more may have it too.
+    let length = text.len();
+    let found: Vec<usize> =
+        (0..bytes.len() - length).filter(|at| bytes[*at..].starts_with(text.as_bytes())).collect();
+    assert!(!found.is_empty(), "the entry is there");
+    for at in found {
+        bytes[at + length / 2] ^= 0x10;
+    }
+    std::fs::write(&path, bytes).expect("a file of ours");
 }
 
 /// Runs each scenario over both rigs.

@@ -380,6 +380,18 @@ impl Applier {
         self.snapshot_due.set(false);
     }
 
+    /// Asks for a snapshot at once, if there is anything that the last one does not cover.
+    pub(super) fn compact(&self) {
+        if self.bytes_since_snapshot.load(Ordering::Relaxed) > 0 {
+            self.snapshot_due.set(true);
+        }
+    }
+
+    /// A snapshot came to nothing: the next entry asks for another.
+    pub(super) fn not_built(&self) {
+        self.bytes_since_snapshot.fetch_add(self.snapshot_bytes, Ordering::Relaxed);
+    }
+
     /// Replaces the state by that of a snapshot, which was checked to be whole.
     pub(super) fn restore(&self, header: &Header, input: &mut dyn io::Read) -> io::Result<()> {
         self.accepts(header).map_err(|error| self.fail(error))?;

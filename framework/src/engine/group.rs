@@ -411,6 +411,11 @@ impl<RT: Runtime> Group<RT> {
         }
     }
 
+    /// Makes room, if a snapshot can: what it covers leaves the log.
+    pub(crate) fn compact(&self) {
+        self.applier.compact();
+    }
+
     async fn snapshot_when_due(self: Arc<Self>) {
         const ASK_AGAIN: Duration = Duration::from_secs(5);
         let mut due = self.applier.snapshot_due.watch();

@@ -210,13 +210,20 @@ impl<RT: Runtime> RaftSnapshotBuilder<TypeConfig<RT>> for Builder<RT> {
 
     async fn build_snapshot(&mut self) -> Result<MachineSnapshot, io::Error> {
         let captured = self.captured.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let nothing = || Snapshot { meta: SnapshotMeta::default(), snapshot: SnapshotData::Nothing };
         match captured.transpose()? {
-            None | Some(Captured::Memory(None)) => {
-                Ok(Snapshot { meta: SnapshotMeta::default(), snapshot: SnapshotData::Nothing })
-            }
+            None | Some(Captured::Memory(None)) => Ok(nothing()),
             Some(Captured::Memory(Some(captured))) => {
                 let (header, job) = *captured;
-                snapshot::build::<RT>(&*self.machine.storage, header, job).await.map_err(to_io)?;
+                let built = snapshot::build::<RT>(&*self.machine.storage, header, job).await;
+                // The log is whole without it, and room may come back: an error here would stop the
+                // node.
+                if let Err(error @ StorageError::Full { .. }) = built {
+                    tracing::warn!(%error, "there is no room for a snapshot");
+                    self.applier.not_built();
+                    return Ok(self.machine.current_snapshot().await?.unwrap_or_else(nothing));
+                }
+                built.map_err(to_io)?;
                 let current = self.machine.current_snapshot().await?;
                 current.ok_or_else(|| io::Error::other("the snapshot just committed is not there"))
             }

@@ -14,14 +14,14 @@ use super::Group;
 use super::runtime::{Runtime, Select2, before, now};
 use super::send_snapshot::STALL;
 use super::snapshot::{self, SnapshotData};
-use super::types::{RaftLogId, TypeConfig, Vote, to_log_id};
-use super::wire;
+use super::types::{TypeConfig, Vote, to_log_id};
+use super::wire::{self, SnapshotBegin};
 use crate::error::{RestoreError, StorageError, TransportError};
 use crate::format::FormatError;
 use crate::format::frame::{self, Kind};
 use crate::format::snapshot::{Decoder, Header};
 use crate::host::{OpenError, Session, expect_frame, patience};
-use crate::storage::{Health, SnapshotWriter};
+use crate::storage::{Health, ResumedSnapshot, SnapshotId, SnapshotWriter};
 use crate::transport::{FrameSink, FrameStream, MAX_FRAME_BYTES};
 use crate::types::NodeId;
 use crate::watch::Watched;
@@ -30,6 +30,15 @@ use crate::watch::Watched;
 const AHEAD: usize = 16;
 /// How often the receiver of a snapshot shows a sign of life while it installs.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// How many bytes of what it holds already it reads before it shows another.
+const BYTES_OF_LIFE: u64 = 32 << 20;
+
+/// A snapshot that is arriving.
+struct Arriving {
+    writer: Box<dyn SnapshotWriter>,
+    decoder: Decoder,
+    received: u64,
+}
 
 /// Waits for a step of the sender of a snapshot, at most as long as the slowest link takes for the
 /// largest frame: what was received meanwhile takes up room on the disk.
@@ -59,6 +68,13 @@ pub(crate) enum ReceiveError {
     Stalled,
     #[error("the engine has stopped")]
     Stopped,
+}
+
+impl ReceiveError {
+    /// Whether the stream is to blame and not what came over it: what has arrived is worth keeping.
+    fn broke_off(&self) -> bool {
+        matches!(self, Self::Ended | Self::Stalled | Self::Open(OpenError::Transport(_)))
+    }
 }
 
 impl From<FormatError> for ReceiveError {
@@ -193,10 +209,10 @@ impl<RT: Runtime> Group<RT> {
         first: Bytes,
         mut session: Session,
     ) -> Result<(), ReceiveError> {
-        let (vote, covers, _) = wire::read_snapshot_begin(first)?;
-        check_sender(peer, &vote)?;
-        tracing::info!(%peer, %covers, "receiving a snapshot");
-        let result = self.receive_and_install(vote, covers, &mut session).await;
+        let begin = wire::read_snapshot_begin(first)?;
+        check_sender(peer, &begin.vote)?;
+        tracing::info!(%peer, covers = %begin.covers, "receiving a snapshot");
+        let result = self.receive_and_install(begin, &mut session).await;
         let answer = match &result {
             Ok(vote) => wire::snapshot_done(self.group(), vote),
             Err(_) => frame::begin(Kind::SnapshotFailed, self.group(), 0).freeze(),
@@ -215,18 +231,26 @@ impl<RT: Runtime> Group<RT> {
 
     async fn receive_and_install(
         &self,
-        vote: Vote,
-        covers: RaftLogId,
+        begin: SnapshotBegin,
         session: &mut Session,
     ) -> Result<Vote, ReceiveError> {
-        let writer = self.storage().snapshot_writer(self.group()).await?;
-        let (header, writer) = self.receive_chunks(session, writer).await?;
-        let found = (header.cluster_id, header.group, header.last_applied);
-        if found != (self.cluster(), self.group(), to_log_id(&covers)) {
-            return Err(ReceiveError::OtherSnapshot);
-        }
-        // Before it takes the place of one that can be restored.
-        self.accepts(&header)?;
+        let mut arriving = self.go_on(&begin, session).await?;
+        self.tell(session, Kind::SnapshotFrom, arriving.received).await?;
+        let received = match self.receive_chunks(session, &mut arriving).await {
+            Ok(()) => self.check_whole(&begin, arriving.decoder),
+            Err(error) => Err(error),
+        };
+        let writer = arriving.writer;
+        let header = match received {
+            Ok(header) => header,
+            Err(error) => {
+                if !error.broke_off() {
+                    writer.discard().await;
+                }
+                return Err(error);
+            }
+        };
+        let vote = begin.vote;
         let meta = snapshot::meta(&header)?;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(writer) };
         let installing =
@@ -235,37 +259,74 @@ impl<RT: Runtime> Group<RT> {
         loop {
             match RT::select2(installing.as_mut(), RT::sleep(SIGN_OF_LIFE)).await {
                 Select2::First(response) => return Ok(response.map_err(|_| ReceiveError::Stopped)?.vote),
-                Select2::Second(()) => self.acknowledge(session, u64::MAX).await?,
+                Select2::Second(()) => self.tell(session, Kind::SnapshotAck, u64::MAX).await?,
             }
         }
+    }
+
+    /// Begins, or goes on with what an earlier transfer of the same bytes left here. That is checked
+    /// like what arrives; what is not sound is thrown away.
+    async fn go_on(&self, begin: &SnapshotBegin, session: &mut Session) -> Result<Arriving, ReceiveError> {
+        if let Some(fingerprint) = begin.fingerprint {
+            let id = SnapshotId { covers: to_log_id(&begin.covers), len: begin.len, fingerprint };
+            let ResumedSnapshot { writer, mut held } =
+                self.storage().resume_snapshot(self.group(), &id).await?;
+            let (mut decoder, mut received, mut shown) = (Decoder::default(), 0, 0);
+            let sound = loop {
+                match held.next().await {
+                    Ok(Some(chunk)) if decoder.push(&chunk).is_ok() => received += chunk.len() as u64,
+                    Ok(None) => break received <= begin.len,
+                    Ok(Some(_)) | Err(_) => break false,
+                }
+                if received - shown >= BYTES_OF_LIFE {
+                    shown = received;
+                    self.tell(session, Kind::SnapshotAck, 0).await?;
+                }
+            };
+            if sound {
+                return Ok(Arriving { writer, decoder, received });
+            }
+            tracing::warn!(covers = %begin.covers, "what was there of a snapshot is damaged: it begins anew");
+            writer.discard().await;
+        }
+        let writer = self.storage().snapshot_writer(self.group()).await?;
+        Ok(Arriving { writer, decoder: Decoder::default(), received: 0 })
+    }
+
+    /// Before it takes the place of one that can be restored.
+    fn check_whole(&self, begin: &SnapshotBegin, decoder: Decoder) -> Result<Header, ReceiveError> {
+        let header = decoder.finish()?;
+        let found = (header.cluster_id, header.group, header.last_applied);
+        if found != (self.cluster(), self.group(), to_log_id(&begin.covers)) {
+            return Err(ReceiveError::OtherSnapshot);
+        }
+        self.accepts(&header)?;
+        Ok(header)
     }
 
     async fn receive_chunks(
         &self,
         session: &mut Session,
-        mut writer: Box<dyn SnapshotWriter>,
-    ) -> Result<(Header, Box<dyn SnapshotWriter>), ReceiveError> {
-        let mut decoder = Decoder::default();
-        let mut received = 0;
+        arriving: &mut Arriving,
+    ) -> Result<(), ReceiveError> {
         let kinds = [Kind::SnapshotChunk, Kind::SnapshotEnd];
         loop {
             match in_time::<RT, _>(expect_frame(&mut session.stream, &kinds, self.group())).await?? {
                 Some((Kind::SnapshotChunk, chunk)) => {
                     // Checked as it arrives; only what is whole is ever committed.
-                    drop(decoder.push(&chunk)?);
-                    received += chunk.len() as u64;
-                    writer.write(chunk).await?;
-                    self.acknowledge(session, received).await?;
+                    drop(arriving.decoder.push(&chunk)?);
+                    arriving.received += chunk.len() as u64;
+                    arriving.writer.write(chunk).await?;
+                    self.tell(session, Kind::SnapshotAck, arriving.received).await?;
                 }
-                Some(_) => return Ok((decoder.finish()?, writer)),
+                Some(_) => return Ok(()),
                 None => return Err(ReceiveError::Ended),
             }
         }
     }
 
-    async fn acknowledge(&self, session: &mut Session, received: u64) -> Result<(), ReceiveError> {
-        let mut out = frame::begin(Kind::SnapshotAck, self.group(), 8);
-        out.put_u64_le(received);
-        Ok(in_time::<RT, _>(session.stream.tx.send(out.freeze())).await??)
+    async fn tell(&self, session: &mut Session, kind: Kind, bytes: u64) -> Result<(), ReceiveError> {
+        let frame = wire::snapshot_bytes(kind, self.group(), bytes);
+        Ok(in_time::<RT, _>(session.stream.tx.send(frame)).await??)
     }
 }

@@ -39,6 +39,8 @@ pub(super) enum SnapshotData {
 pub(super) struct Stored {
     pub(super) header: Header,
     pub(super) len: u64,
+    /// Of all bytes, where the storage knows it.
+    pub(super) fingerprint: Option<u32>,
     read: Vec<Bytes>,
     snapshot: StoredSnapshot,
 }
@@ -72,7 +74,8 @@ impl Stored {
         }
         read.reverse();
         let header = decoder.header().cloned().ok_or_else(|| corrupt(group, "it has no header"))?;
-        Ok(Some(Self { header, len: snapshot.len, read, snapshot }))
+        let fingerprint = snapshot.reader.fingerprint();
+        Ok(Some(Self { header, len: snapshot.len, fingerprint, read, snapshot }))
     }
 
     /// The next bytes, from the beginning.

@@ -14,7 +14,7 @@ use super::receive::ReceiveError;
 use super::rig::{self, Rig};
 use super::runtime::{TokioRuntime, now};
 use super::types::{Entry, Payload, Record, TypeConfig, from_log_id};
-use super::wire;
+use super::wire::{self, SnapshotBegin};
 use crate::format::entry::Body;
 use crate::format::frame::{self, Frame, Kind};
 use crate::format::hello::Hello;
@@ -166,7 +166,9 @@ async fn stream(rig: &Rig) -> (Duplex, Duplex, [MemoryTransport; 2]) {
 async fn receive(frames: &[&[u8]]) -> Result<(), ReceiveError> {
     let rig = rig::start(2).await;
     let (mut ours, theirs, _endpoints) = stream(&rig).await;
-    let begin = wire::snapshot_begin(GroupId::MAIN, &rig::vote(2, true), &from_log_id(LogId::new(5, 9)), 99);
+    let covers = from_log_id(LogId::new(5, 9));
+    let begin = SnapshotBegin { vote: rig::vote(2, true), covers, len: 99, fingerprint: None };
+    let begin = wire::snapshot_begin(GroupId::MAIN, &begin);
     for body in frames {
         let mut out = frame::begin(Kind::SnapshotChunk, GroupId::MAIN, body.len());
         out.put_slice(body);

@@ -235,22 +235,52 @@ pub(super) fn read_transfer_response<RT: Runtime>(
     Ok(response)
 }
 
-/// The body of the frame that announces a snapshot: the leader's vote, what it covers, its length.
-pub(super) fn snapshot_begin(group: GroupId, vote: &Vote, covers: &RaftLogId, len: u64) -> Bytes {
+/// What announces a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SnapshotBegin {
+    /// The leader's.
+    pub(super) vote: Vote,
+    /// The last log id it covers.
+    pub(super) covers: RaftLogId,
+    /// How many bytes it has.
+    pub(super) len: u64,
+    /// What tells them from others. Without it every transfer begins at the first byte.
+    pub(super) fingerprint: Option<u32>,
+}
+
+/// The frame that announces a snapshot:
+/// `vote | covers: term u64, index u64 | length u64 | fingerprint u32 (option)`.
+pub(super) fn snapshot_begin(group: GroupId, begin: &SnapshotBegin) -> Bytes {
     let mut out = frame::begin(frame::Kind::SnapshotBegin, group, 64);
-    put_vote(&mut out, vote);
-    Writer::put_log_id(&mut out, to_log_id(covers));
-    out.put_u64_le(len);
+    put_vote(&mut out, &begin.vote);
+    Writer::put_log_id(&mut out, to_log_id(&begin.covers));
+    out.put_u64_le(begin.len);
+    out.put_option(begin.fingerprint, BytesMut::put_u32_le);
     out.freeze()
 }
 
-pub(super) fn read_snapshot_begin(body: Bytes) -> Result<(Vote, RaftLogId, u64), FormatError> {
+pub(super) fn read_snapshot_begin(body: Bytes) -> Result<SnapshotBegin, FormatError> {
     let mut reader = Reader::new("a snapshot begin", body);
     let vote = read_vote(&mut reader)?;
     let covers = from_log_id(reader.log_id("covers")?);
     let len = reader.u64("length")?;
+    let fingerprint = reader.option("fingerprint", |reader| reader.u32("fingerprint"))?;
     reader.finish()?;
-    Ok((vote, covers, len))
+    Ok(SnapshotBegin { vote, covers, len, fingerprint })
+}
+
+/// The frame that says how many bytes of a snapshot have arrived, or are there already.
+pub(super) fn snapshot_bytes(kind: frame::Kind, group: GroupId, bytes: u64) -> Bytes {
+    let mut out = frame::begin(kind, group, 8);
+    out.put_u64_le(bytes);
+    out.freeze()
+}
+
+pub(super) fn read_snapshot_bytes(body: Bytes) -> Result<u64, FormatError> {
+    let mut reader = Reader::new("a snapshot answer", body);
+    let bytes = reader.u64("bytes")?;
+    reader.finish()?;
+    Ok(bytes)
 }
 
 pub(super) fn snapshot_done(group: GroupId, vote: &Vote) -> Bytes {
@@ -370,7 +400,13 @@ mod tests {
         let mut golden = header(7);
         golden.extend(&some(7)[1..]);
         golden.extend([8, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(snapshot_begin(GroupId(5), &vote(), &id(7), 0x108), golden);
+        let begin = SnapshotBegin { vote: vote(), covers: id(7), len: 0x108, fingerprint: None };
+        assert_eq!(snapshot_begin(GroupId(5), &begin), [&golden[..], &[0]].concat());
+        let begin = SnapshotBegin { fingerprint: Some(0x0304), ..begin };
+        assert_eq!(snapshot_begin(GroupId(5), &begin), [&golden[..], &[1, 4, 3, 0, 0]].concat());
+        let from = snapshot_bytes(frame::Kind::SnapshotFrom, GroupId(1), 0x0506);
+        assert_eq!(from.as_ref(), [1, 13, 1, 0, 0, 0, 0, 0, 0, 0, 6, 5, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(read_snapshot_bytes(from.slice(frame::HEADER_BYTES..)), Ok(0x0506));
         let done = snapshot_done(GroupId(5), &vote());
         assert_eq!(done, header(11));
         assert_eq!(read_snapshot_done(done.slice(frame::HEADER_BYTES..)), Ok(vote()));
@@ -412,7 +448,10 @@ mod tests {
         }
         let response = VoteResponse::<C>::new(vote(), None, true);
         assert_eq!(read_vote_response::<TokioRuntime>(vote_response(&response)), Ok(response));
-        let begin = snapshot_begin(GroupId(1), &vote(), &id(7), 8).slice(frame::HEADER_BYTES..);
-        assert_eq!(read_snapshot_begin(begin), Ok((vote(), id(7), 8)));
+        for fingerprint in [None, Some(9)] {
+            let begin = SnapshotBegin { vote: vote(), covers: id(7), len: 8, fingerprint };
+            let body = snapshot_begin(GroupId(1), &begin).slice(frame::HEADER_BYTES..);
+            assert_eq!(read_snapshot_begin(body), Ok(begin));
+        }
     }
 }

@@ -52,6 +52,8 @@ kinds! {
     SnapshotDone = 11,
     /// The receiver cannot go on.
     SnapshotFailed = 12,
+    /// The answer to the announcement, how many bytes the receiver holds already: u64.
+    SnapshotFrom = 13,
 }
 
 /// A frame, split.

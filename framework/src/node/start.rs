@@ -25,7 +25,7 @@ use crate::error::{BootstrapError, MachineError, StartError, StorageError};
 use crate::format::hello::GroupHello;
 use crate::host::{Host, HostParts, Roster, wait_for_birth};
 use crate::state_machine::erased::ErasedMachine;
-use crate::storage::{GroupState, Identity, Storage};
+use crate::storage::{GroupState, Health, Identity, Storage};
 use crate::transport::Transport;
 use crate::types::{BootId, DiskId, GroupId, LogId, Member, NodeId, PeerId};
 use crate::watch::Watched;
@@ -284,9 +284,9 @@ impl<RT: Runtime> Core<RT> {
         self.host.tasks.spawn::<RT>(proposing);
         self.host.tasks.spawn::<RT>(asking);
         self.host.tasks.spawn::<RT>(self.clone().follow_group(group.clone()));
-        self.host.tasks.spawn::<RT>(self.clone().follow_health());
         self.host.tasks.spawn::<RT>(self.host.clone().ask_around(GROUP));
         drop(self.running.set(Running { group, proposer, barrier }));
+        self.host.tasks.spawn::<RT>(self.clone().follow_health());
         self.host.open_group(GROUP, Arc::new(PeerService(self.clone())));
         self.status.update(|status| status.phase = Phase::Running);
         Ok(())
@@ -329,6 +329,9 @@ impl<RT: Runtime> Core<RT> {
         let mut current = Some(health.get());
         while let Some(now) = current {
             self.status.update(|status| status.health = now);
+            if let (Health::Low | Health::Full, Some(running)) = (now, self.running.get()) {
+                running.group.compact();
+            }
             current = health.changed().await;
         }
     }

@@ -16,10 +16,16 @@ use bytes::Bytes;
 pub use self::flushed::{Flushed, Receipt};
 pub use self::health::Health;
 pub use self::memory::{MemoryStorage, StorageOperation, StoredBytes};
-pub use self::snapshot::{SnapshotReader, SnapshotWriter, StoredSnapshot};
+pub use self::snapshot::{ResumedSnapshot, SnapshotId, SnapshotReader, SnapshotWriter, StoredSnapshot};
 use crate::error::StorageError;
 use crate::types::{ClusterId, DiskId, GroupId, LogIndex, NodeId};
 use crate::watch::Watcher;
+
+/// Whether `bytes` are an entry as the framework encoded it, by its checksum. A plugin need not look,
+/// the framework checks every entry it reads; one that finds a damaged file may, to say what it lost.
+pub fn is_whole_entry(bytes: &[u8]) -> bool {
+    crate::format::entry::verify(bytes).is_ok()
+}
 
 /// What a data directory belongs to. Written once, before the first message to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +192,25 @@ pub trait Storage: Send + Sync + 'static {
     /// `snapshot_not_committed_is_absent_after_crash`.
     async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError>;
 
+    /// Begins the snapshot `id` of `group`, or goes on with what an earlier call for the same one left
+    /// behind. The default always begins.
+    ///
+    /// What is held is a prefix of what was written under the same `id`, and durable. An earlier writer
+    /// of the group that is still there writes no more. A writer dropped uncommitted may keep what it
+    /// wrote; [`SnapshotWriter::discard`] removes it, and so does a call with another `id`. At most one
+    /// is kept per group, and until its commit it is as invisible as any other.
+    ///
+    /// # Called by
+    /// the engine, for a snapshot that another node sends.
+    async fn resume_snapshot(
+        &self,
+        group: GroupId,
+        id: &SnapshotId,
+    ) -> Result<ResumedSnapshot, StorageError> {
+        let _ = id;
+        Ok(ResumedSnapshot::fresh(self.snapshot_writer(group).await?))
+    }
+
     /// Opens the last committed snapshot of `group`, or `None`.
     ///
     /// # Conformance
@@ -234,6 +259,13 @@ impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
     }
     async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError> {
         (**self).snapshot_writer(group).await
+    }
+    async fn resume_snapshot(
+        &self,
+        group: GroupId,
+        id: &SnapshotId,
+    ) -> Result<ResumedSnapshot, StorageError> {
+        (**self).resume_snapshot(group, id).await
     }
     async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError> {
         (**self).snapshot(group).await

@@ -69,7 +69,8 @@ impl Builder {
     }
 
     /// By how many bytes the file takes space ahead of need, rounded up to pages of 4 KiB. 16 MiB
-    /// by default; 0 takes none. A larger step means fewer and longer stalls.
+    /// by default; 0 takes none. The step that is being written and the one after it are filled a piece
+    /// at a time, between commits.
     pub fn preallocate_bytes(mut self, bytes: u64) -> Self {
         self.preallocate_bytes = bytes;
         self
@@ -81,8 +82,8 @@ impl Builder {
         self
     }
 
-    /// Whether opening reads the whole log and checks it. Off by default: it takes about a second
-    /// per 300 MiB. Without it damage is found by what reads the damaged entry.
+    /// Whether opening checks every row of the log as well, beyond the checksum of every page, which
+    /// it always checks. Off by default. It finds what was written wrong, not what changed since.
     pub fn deep_check(mut self, check: bool) -> Self {
         self.deep_check = check;
         self
@@ -102,8 +103,8 @@ impl Builder {
         self
     }
 
-    /// Replaces files, backend and tasks, for a simulator.
-    #[doc(hidden)]
+    /// Replaces the file system, what is under redb, and how the writer runs: for a simulator, or a
+    /// test that breaks them.
     pub fn hooks(mut self, hooks: Hooks) -> Self {
         self.hooks = hooks;
         self
@@ -160,12 +161,15 @@ impl Builder {
     fn open_log(&self) -> Result<(Option<Identity>, Db), StorageError> {
         let files = self.hooks.files.as_ref();
         let identity = node_file::find(files, &self.dir)?;
-        let settings = Settings {
+        let mut settings = Settings {
             path: self.dir.join(database::NAME),
             backend: self.hooks.backend.clone(),
             step: self.preallocate_bytes,
+            known: 0,
             cache_bytes: self.cache_bytes,
-            deep_check: self.deep_check,
+            // As a start after a crash does anyway: a flipped bit in the tree would lose a tail or a
+            // vote without a word.
+            check_pages: true,
         };
         if !self.exists(database::NAME)? {
             if identity.is_some() {
@@ -175,6 +179,8 @@ impl Builder {
             }
             Db::create(files, &self.dir, &settings)?;
         }
+        let known = files.allocated(&settings.path);
+        settings.known = known.map_err(|error| StorageError::io("measure", settings.path.clone(), error))?;
         Ok((identity, Db::open(settings)?))
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate::error::StorageError;
+use quorate::storage::is_whole_entry;
 use quorate::types::GroupId;
 use redb::ReadableTable;
 
@@ -21,14 +22,39 @@ pub(crate) fn is_empty(tables: &Tables) -> Result<bool, StorageError> {
 
 /// Reads everything, and fails on the first thing that cannot be.
 pub(crate) fn check(tables: &Tables) -> Result<(), StorageError> {
+    rows(tables, |_, _, _| {})
+}
+
+/// As [`check`], of a file that is known to be damaged somewhere: looks at the entries, too. They
+/// are the framework's, and so is their checksum.
+pub(crate) fn examine(tables: &Tables) -> Result<(), StorageError> {
+    let mut found = None;
+    let mut whole = false;
+    let checked = rows(tables, |group, index, entry| {
+        if is_whole_entry(entry) {
+            whole = true;
+        } else if found.is_none() {
+            found = Some((group, index));
+        }
+    });
+    match found {
+        // Where no entry is whole they are not the framework's at all.
+        Some((group, index)) if whole => Err(read::not_whole(group, index)),
+        _ => checked,
+    }
+}
+
+/// Checks all rows and values, and calls `each` with each entry.
+fn rows(tables: &Tables, mut each: impl FnMut(GroupId, u64, &[u8])) -> Result<(), StorageError> {
     let purged = values(tables)?;
     let mut before: Option<(GroupId, u64)> = None;
     for row in tables.log.iter().map_err(at(CHECKING))? {
         let (key, value) = row.map_err(at(CHECKING))?;
         let (group, first) = (GroupId(key.value().0), key.value().1);
         let row = read::parse(group, first, value.value())?;
-        for at in 0..row.count() {
-            row.bounds(at).map_err(|error| read::damaged(group, first + at as u64, &error))?;
+        for (at, index) in (0..row.count()).zip(first..) {
+            let bounds = row.bounds(at).map_err(|error| read::damaged(group, index, &error))?;
+            each(group, index, &row.payload()[bounds]);
         }
         let visible = purged.get(&group).map_or(0, |upto| upto + 1);
         let expected = match before {

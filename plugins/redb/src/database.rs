@@ -9,14 +9,18 @@ use redb::{
     WriteTransaction,
 };
 
+use crate::autopsy;
 use crate::backend::{PAGE, Preallocated, Shared};
-use crate::error::{at, damaged, guarded};
+use crate::error::{at, damaged, guarded, in_file};
 use crate::hooks::{Files, Open, OpenBackend};
 
 /// The file's name.
 pub(crate) const NAME: &str = "log.redb";
 /// Its name before it is whole.
 pub(crate) const TEMP: &str = "log.redb.tmp";
+
+/// How many bytes are taken ahead of need between two commits: the next flush writes them, too.
+const GROW: u64 = 1 << 20;
 
 /// Group and index of the first entry.
 pub(crate) type LogKey = (u64, u64);
@@ -37,10 +41,12 @@ pub(crate) struct Settings {
     pub(crate) backend: OpenBackend,
     /// Bytes of zeros ahead of need.
     pub(crate) step: u64,
+    /// How many bytes of the file take space, when it is opened.
+    pub(crate) known: u64,
     /// Bytes that redb may cache.
     pub(crate) cache_bytes: usize,
-    /// Whether an open reads the whole file and checks it.
-    pub(crate) deep_check: bool,
+    /// Whether an open checks every page of the file.
+    pub(crate) check_pages: bool,
 }
 
 /// The tables as one moment left them.
@@ -62,7 +68,7 @@ impl Db {
     /// Creates the file in `dir` with its tables, crash-safe: redb's own creation is not, a death
     /// in its middle leaves a file that nothing opens.
     pub(crate) fn create(files: &dyn Files, dir: &Path, settings: &Settings) -> Result<(), StorageError> {
-        let temp = Settings { path: dir.join(TEMP), deep_check: false, step: 0, ..settings.clone() };
+        let temp = Settings { path: dir.join(TEMP), check_pages: false, step: 0, ..settings.clone() };
         let shared = Arc::new(Shared::default());
         guarded(|| {
             let database = open(&temp, Open::New, shared)?;
@@ -76,10 +82,17 @@ impl Db {
         renamed.map_err(|error| StorageError::io("create", settings.path.clone(), error))
     }
 
-    /// Opens the file, which is there.
+    /// Opens the file, which is there. An error of a damaged one names what it lost.
     pub(crate) fn open(settings: Settings) -> Result<Self, StorageError> {
         let shared = Arc::new(Shared::default());
-        let database = guarded(|| open(&settings, Open::Existing, shared.clone()))?;
+        let opened = guarded(|| open(&settings, Open::Existing, shared.clone()));
+        let database = opened.map_err(|error| match error {
+            StorageError::Corrupt { what, detail } => {
+                let what = autopsy::first_damaged(&settings).unwrap_or(what);
+                in_file(&settings.path)(StorageError::Corrupt { what, detail })
+            }
+            error => error,
+        })?;
         let db = Self { slot: RwLock::new(Some(database)), settings, shared };
         // A file without the tables is some other program's.
         db.read(|_| Ok(()))?;
@@ -89,6 +102,12 @@ impl Db {
     /// Whether to take no space ahead of need.
     pub(crate) fn set_thrifty(&self, thrifty: bool) {
         self.shared.set_thrifty(thrifty);
+    }
+
+    /// Takes some space ahead of need; whether there is more to take. The thread that writes calls
+    /// it, when nobody waits for a commit.
+    pub(crate) fn grow(&self) -> bool {
+        self.shared.grow(GROW)
     }
 
     /// Forgets how operations of the backend failed.
@@ -121,7 +140,7 @@ impl Db {
     ) -> Result<T, StorageError> {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         let database = slot.as_ref().ok_or(StorageError::Closed)?;
-        guarded(|| f(database))
+        guarded(|| f(database)).map_err(in_file(&self.settings.path))
     }
 
     /// Closes and opens the file again: after an error redb does nothing more before that.
@@ -147,7 +166,7 @@ impl Db {
         release(slot.take());
         self.shared.forget();
         // A check of the whole file is for the start; this is in the middle of a write.
-        let settings = Settings { deep_check: false, ..self.settings.clone() };
+        let settings = Settings { check_pages: false, known: u64::MAX, ..self.settings.clone() };
         *slot = Some(guarded(|| open(&settings, Open::Existing, self.shared.clone()))?);
         Ok(())
     }
@@ -185,13 +204,13 @@ fn release(database: Option<Database>) {
 fn open(settings: &Settings, how: Open, shared: Arc<Shared>) -> Result<Database, StorageError> {
     let io = |error| StorageError::io("open", settings.path.clone(), error);
     let backend = (settings.backend)(&settings.path, how).map_err(io)?;
-    let backend = Preallocated::new(backend, settings.step, shared).map_err(io)?;
+    let backend = Preallocated::new(backend, settings.step, settings.known, shared).map_err(io)?;
     // redb would start afresh in an empty file.
     if how == Open::Existing && backend.len().map_err(io)? == 0 {
         return Err(damaged("it is empty"));
     }
     let mut builder = Database::builder();
-    builder.set_cache_size(settings.cache_bytes).set_check_integrity_on_open(settings.deep_check);
+    builder.set_cache_size(settings.cache_bytes).set_check_integrity_on_open(settings.check_pages);
     builder.create_with_backend(backend).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => StorageError::InUse { path: settings.path.clone() },
         error => at("open log.redb")(error),

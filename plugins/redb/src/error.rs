@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use quorate::error::StorageError;
 
@@ -32,9 +33,25 @@ fn wrap(doing: &'static str, error: redb::Error) -> StorageError {
     }
 }
 
+/// What the errors of this file call the whole of it, until its path is known.
+pub(crate) const FILE: &str = "log.redb";
+
 /// `log.redb` is not what was written.
 pub(crate) fn damaged(detail: impl Into<String>) -> StorageError {
-    StorageError::Corrupt { what: "log.redb".to_owned(), detail: detail.into() }
+    StorageError::Corrupt { what: FILE.to_owned(), detail: detail.into() }
+}
+
+/// Adds the file to an error that names what is damaged in it.
+pub(crate) fn in_file(path: &Path) -> impl Fn(StorageError) -> StorageError {
+    move |error| match error {
+        StorageError::Corrupt { what, detail } if what == FILE => {
+            StorageError::Corrupt { what: path.display().to_string(), detail }
+        }
+        StorageError::Corrupt { what, detail } => {
+            StorageError::Corrupt { what: format!("{what} in {}", path.display()), detail }
+        }
+        error => error,
+    }
 }
 
 /// Runs `f`, which calls redb: on a damaged file redb may panic where it meets what cannot be.

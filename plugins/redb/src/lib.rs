@@ -7,7 +7,7 @@
 //! <dir>/NODE       cluster id, node id, disk id, format version; written once
 //! <dir>/log.redb   log:  (group, first index) -> row of entries
 //!                  meta: (group, name) -> vote | committed | purged
-//! <dir>/snap/      snapshots as files, g0-T3-17.snap
+//! <dir>/snap/      snapshots as files, g0-T3-17.snap; one that is still arriving ends in .part
 //! <dir>/ballast    space in reserve, given back when the disk is full
 //! <dir>/LOCK       locked while a process has the directory open
 //! ```
@@ -28,12 +28,12 @@
 //!
 //! Beside it there is a state machine in tables, [`RedbMachine`], in a file of its own.
 
+mod autopsy;
 mod backend;
 mod builder;
 mod check;
 mod database;
 mod error;
-#[doc(hidden)]
 pub mod hooks;
 mod machine;
 mod meta;

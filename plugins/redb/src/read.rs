@@ -196,6 +196,14 @@ pub(crate) fn damaged(group: GroupId, index: u64, error: &RowError) -> StorageEr
     StorageError::Corrupt { what: format!("entry {index} of {group}"), detail: error.to_string() }
 }
 
+/// The entry at `index` is not what was written.
+pub(crate) fn not_whole(group: GroupId, index: u64) -> StorageError {
+    StorageError::Corrupt {
+        what: format!("entry {index} of {group}"),
+        detail: "its checksum differs".to_owned(),
+    }
+}
+
 /// The entry at `index` should be there.
 pub(crate) fn missing(group: GroupId, index: u64, next: u64) -> StorageError {
     StorageError::Corrupt {

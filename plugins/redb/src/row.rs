@@ -15,6 +15,10 @@ pub(crate) const VERSION: u8 = 1;
 /// pages: with a page to spare for its own header, this is the largest that fits in 64 KiB.
 pub(crate) const MAX_BYTES: usize = 60 * 1024;
 
+const PAGE: usize = 4096;
+/// More than redb needs in a page that holds one row: its header, the key, where the value ends.
+const PAGE_HEAD: usize = 64;
+
 const HEAD: usize = 5;
 const END: usize = 4;
 
@@ -41,6 +45,26 @@ pub(crate) fn size(count: usize, payload: usize) -> usize {
 /// Whether an entry of `len` bytes still fits into a row of `count` entries and `payload` bytes.
 pub(crate) fn fits(count: usize, payload: usize, len: usize) -> bool {
     size(count + 1, payload + len) <= MAX_BYTES
+}
+
+/// How many of `entries`, from the first, go into one row. redb rounds a row up to a power-of-two run
+/// of pages: where that would leave a quarter of the run empty or more, half a run comes first.
+pub(crate) fn count_of_first(entries: &[&Bytes]) -> usize {
+    let pages = |len: usize| (len + PAGE_HEAD).div_ceil(PAGE);
+    let all = pages(size(entries.len(), entries.iter().map(|entry| entry.len()).sum()));
+    let run = all.next_power_of_two();
+    if run < 4 || all * 4 > run * 3 {
+        return entries.len();
+    }
+    let (mut count, mut payload) = (0, 0);
+    for entry in entries {
+        payload += entry.len();
+        if pages(size(count + 1, payload)) > run / 2 {
+            break;
+        }
+        count += 1;
+    }
+    count.max(1)
 }
 
 /// Writes a row into `row`, which has the size that [`size`] says.
@@ -188,6 +212,27 @@ mod tests {
         let mut unknown = bytes;
         unknown[0] = 2;
         assert_eq!(Row::parse(&unknown).err(), Some(RowError::Version { found: 2 }));
+    }
+
+    #[test]
+    fn a_row_that_would_leave_much_of_its_pages_empty_is_split() {
+        let of = |count: usize, len: usize| {
+            let entry = Bytes::from(vec![7; len]);
+            count_of_first(&vec![&entry; count])
+        };
+        assert_eq!(of(15, 256), 15, "one page");
+        assert_eq!(of(20, 256), 20, "two pages: the second row would take one of its own");
+        assert_eq!(of(64, 256), 62, "16 KiB and a little: four pages, and one more");
+        assert_eq!(of(100, 256), 100, "most of eight pages");
+        assert_eq!(of(2, 9000), 1);
+        assert_eq!(of(1, 5 * PAGE), 1, "an entry is never split");
+        let (mut left, mut pages) = (150, 0);
+        while left > 0 {
+            let count = of(left, 256);
+            pages += (size(count, count * 256) + PAGE_HEAD).div_ceil(PAGE).next_power_of_two();
+            left -= count;
+        }
+        assert_eq!(pages, 10, "39 KB take 40");
     }
 
     #[test]

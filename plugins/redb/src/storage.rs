@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use quorate::error::StorageError;
 use quorate::storage::{
-    Flushed, GroupState, Health, Identity, SnapshotWriter, Storage, StoredSnapshot, Write,
+    Flushed, GroupState, Health, Identity, ResumedSnapshot, SnapshotId, SnapshotWriter, Storage,
+    StoredSnapshot, Write,
 };
 use quorate::types::{GroupId, LogIndex};
 use quorate::watch::{Watched, Watcher};
@@ -124,6 +125,14 @@ impl Storage for RedbStorage {
 
     async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError> {
         self.shared.snapshots.write(group)
+    }
+
+    async fn resume_snapshot(
+        &self,
+        group: GroupId,
+        id: &SnapshotId,
+    ) -> Result<ResumedSnapshot, StorageError> {
+        self.shared.snapshots.resume(group, id)
     }
 
     async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError> {

@@ -17,6 +17,13 @@ pub trait Files: Send + Sync + 'static {
     /// Creates an empty file, in the place of whatever had that name.
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
 
+    /// Opens a file to go on writing it after its first `len` bytes; what lies behind them is cut off.
+    /// Where it is [`io::ErrorKind::Unsupported`], as it is by default, a file is begun anew.
+    fn resume(&self, path: &Path, len: u64) -> io::Result<Box<dyn WriteFile>> {
+        let _ = (path, len);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Renames `from` to `to`, atomically, replacing what was there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 

@@ -20,7 +20,7 @@ use redb::backends::FileBackend;
 
 pub use self::files::{Files, Lock, ReadFile, WriteFile};
 pub use self::std_files::StdFiles;
-pub use redb::StorageBackend;
+pub use redb::{BackendError, StorageBackend};
 
 /// Runs the writer, given its name and the future that is all of it.
 pub type Spawn = Arc<dyn Fn(&str, BoxFuture<'static, ()>) + Send + Sync>;

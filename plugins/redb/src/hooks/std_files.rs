@@ -30,6 +30,13 @@ impl Files for StdFiles {
         Ok(Box::new(Writing(File::create(path)?)))
     }
 
+    fn resume(&self, path: &Path, len: u64) -> io::Result<Box<dyn WriteFile>> {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(len)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Box::new(Writing(file)))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }

@@ -125,7 +125,7 @@ impl Settings {
             return Err(StorageError::Corrupt { what, detail: "it is empty".to_owned() }.into());
         }
         // Space is not taken ahead: a flush comes seldom, and with much to write.
-        let backend = Preallocated::new(backend, 0, Arc::default()).map_err(io("open", path))?;
+        let backend = Preallocated::new(backend, 0, 0, Arc::default()).map_err(io("open", path))?;
         guarded(path, "open", || {
             let mut builder = Database::builder();
             builder.set_cache_size(self.cache_bytes);

@@ -2,24 +2,28 @@
 //!
 //! This folder owns `<dir>/snap`. A file is its bytes and a trailer with a checksum of them, under
 //! a name such as `g0-T3-17.snap`; a file that is being written ends in `.tmp` and is removed by
-//! the next open. It does not know what a snapshot holds.
+//! the next open. One that another node sends ends in `.part`: a transfer that broke off goes on with
+//! it. It does not know what a snapshot holds.
 
+mod partial;
 mod reader;
 mod trailer;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quorate::error::StorageError;
-use quorate::storage::{SnapshotWriter, StoredSnapshot};
+use quorate::storage::{ResumedSnapshot, SnapshotId, SnapshotWriter, StoredSnapshot};
 use quorate::types::{GroupId, LogId};
 
+use self::partial::Kept;
 use self::reader::Reader;
 use self::trailer::Trailer;
-use self::writer::Writer;
+use self::writer::{TakenOver, Writer};
 use crate::hooks::Files;
 
 /// The directory of the snapshots.
@@ -37,6 +41,17 @@ pub(crate) struct Snapshots {
 struct State {
     open: bool,
     current: BTreeMap<GroupId, Current>,
+    /// Who writes the part of a snapshot that may be gone on with.
+    partial: BTreeMap<GroupId, u64>,
+}
+
+impl State {
+    fn check_owner(&self, group: GroupId, owner: Option<u64>) -> Result<(), StorageError> {
+        if owner.is_some() && self.partial.get(&group) != owner.as_ref() {
+            return Err(StorageError::plugin("commit a snapshot", TakenOver));
+        }
+        Ok(())
+    }
 }
 
 /// The newest snapshot of a group.
@@ -55,11 +70,14 @@ impl Snapshots {
     pub(crate) fn open(files: Arc<dyn Files>, dir: PathBuf) -> Result<Self, StorageError> {
         let io = |error| StorageError::io("list", dir.clone(), error);
         let mut found: BTreeMap<GroupId, Vec<LogId>> = BTreeMap::new();
+        let mut parts = Vec::new();
         for name in files.list(&dir).map_err(io)? {
             if name.ends_with(TEMP) {
                 files.remove(&dir.join(&name)).map_err(io)?;
             } else if let Some((group, covers)) = parse_name(&name) {
                 found.entry(group).or_default().push(covers);
+            } else if let Some((group, covers)) = partial::parse_name(&name) {
+                parts.push((group, covers, name));
             }
         }
         let mut current = BTreeMap::new();
@@ -67,7 +85,13 @@ impl Snapshots {
             covers.sort_unstable();
             current.insert(group, choose(files.as_ref(), &dir, group, &covers));
         }
-        let state = Mutex::new(State { open: true, current });
+        for (group, covers, name) in parts {
+            // What is whole has come in another way.
+            if matches!(current.get(&group), Some(Current::Whole(whole)) if *whole >= covers) {
+                files.remove(&dir.join(&name)).map_err(io)?;
+            }
+        }
+        let state = Mutex::new(State { open: true, current, partial: BTreeMap::new() });
         Ok(Self { files, dir, state, writers: AtomicU64::new(0) })
     }
 
@@ -98,7 +122,7 @@ impl Snapshots {
         };
         let path = self.dir.join(name(group, covers));
         let (trailer, file) = Trailer::read(self.files.as_ref(), &path, group, covers)?;
-        let reader = Box::new(Reader::new(file, path, &trailer));
+        let reader = Box::new(Reader::new(file, path, trailer.len, trailer.crc).with_fingerprint()?);
         Ok(Some(StoredSnapshot { covers, len: trailer.len, reader }))
     }
 
@@ -111,15 +135,105 @@ impl Snapshots {
         let path = self.dir.join(format!("{group}-{number}{TEMP}"));
         let file =
             self.files.create(&path).map_err(|error| StorageError::io("create", path.clone(), error))?;
-        Ok(Box::new(Writer::new(self.clone(), group, path, file)))
+        Ok(Box::new(Writer::new(self.clone(), group, number, path, file)))
     }
 
-    /// Makes the whole file at `temp` the snapshot of `group`; `false` when a newer one is.
-    fn commit(&self, group: GroupId, covers: LogId, temp: &Path) -> Result<bool, StorageError> {
+    /// Goes on with what there is of the snapshot `id` of `group`, or begins it. Takes over from
+    /// whoever writes it still, and removes what there is of another.
+    pub(crate) fn resume(
+        self: &Arc<Self>,
+        group: GroupId,
+        id: &SnapshotId,
+    ) -> Result<ResumedSnapshot, StorageError> {
         let mut state = self.lock();
         if !state.open {
             return Err(StorageError::Closed);
         }
+        let number = self.writers.fetch_add(1, Ordering::Relaxed);
+        state.partial.insert(group, number);
+        let name = partial::name(group, id);
+        let io = |error| StorageError::io("list", self.dir.clone(), error);
+        for other in self.files.list(&self.dir).map_err(io)? {
+            let same = other.strip_suffix(partial::KEPT).unwrap_or(&other) == name;
+            if !same && partial::parse_name(&other).is_some_and(|(of, _)| of == group) {
+                remove(self.files.as_ref(), &self.dir.join(other));
+            }
+        }
+        let path = self.dir.join(name);
+        let io = |doing| {
+            let path = path.clone();
+            move |error| StorageError::io(doing, path, error)
+        };
+        let kept = Kept::read(self.files.as_ref(), &path).filter(|kept| kept.len <= id.len);
+        match kept.map(|kept| (kept, self.files.resume(&path, kept.len))) {
+            Some((kept, Ok(file))) => {
+                let held = self.files.open(&path).map_err(io("read"))?;
+                let held = Box::new(Reader::new(held, path.clone(), kept.len, kept.crc));
+                let writer = Writer::new(self.clone(), group, number, path, file).after(kept);
+                return Ok(ResumedSnapshot { writer: Box::new(writer), held });
+            }
+            Some((_, Err(error))) if error.kind() != ErrorKind::Unsupported => {
+                return Err(io("go on with")(error));
+            }
+            _ => {}
+        }
+        let file = self.files.create(&path).map_err(io("create"))?;
+        let nothing = Kept { len: 0, crc: crc32c::crc32c(&[]) };
+        let writer = Writer::new(self.clone(), group, number, path, file).after(nothing);
+        Ok(ResumedSnapshot::fresh(Box::new(writer)))
+    }
+
+    /// Calls `f` while nobody can take over from writer `owner`, if nobody has.
+    fn owned<T>(
+        &self,
+        group: GroupId,
+        owner: Option<u64>,
+        f: impl FnOnce() -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let state = self.lock();
+        state.check_owner(group, owner)?;
+        f()
+    }
+
+    /// Whether writer `number` is the last that was given the part of a snapshot of `group`.
+    fn owns(&self, group: GroupId, number: u64) -> bool {
+        self.lock().partial.get(&group) == Some(&number)
+    }
+
+    /// Writer `number` is gone; what it wrote stays.
+    fn release(&self, group: GroupId, number: u64) {
+        let mut state = self.lock();
+        if state.partial.get(&group) == Some(&number) {
+            state.partial.remove(&group);
+        }
+    }
+
+    /// Removes the part of a snapshot of `group` at `path`, and its record.
+    fn remove_partial(&self, group: GroupId, path: &Path) {
+        self.lock().partial.remove(&group);
+        let names = self.files.list(&self.dir).unwrap_or_default();
+        for path in [path.to_owned(), partial::kept_path(path)] {
+            let name = path.file_name().and_then(|name| name.to_str());
+            if names.iter().any(|there| Some(there.as_str()) == name) {
+                remove(self.files.as_ref(), &path);
+            }
+        }
+    }
+
+    /// Makes the whole file at `temp` the snapshot of `group`; `false` when a newer one is. Writer
+    /// `owner` must still be the one who has the file.
+    fn commit(
+        &self,
+        group: GroupId,
+        covers: LogId,
+        temp: &Path,
+        owner: Option<u64>,
+    ) -> Result<bool, StorageError> {
+        let mut state = self.lock();
+        if !state.open {
+            return Err(StorageError::Closed);
+        }
+        state.check_owner(group, owner)?;
         let older = match state.current.get(&group) {
             Some(Current::Whole(current)) if *current > covers => return Ok(false),
             Some(Current::Whole(current)) if *current == covers => None,
@@ -166,7 +280,7 @@ fn choose(files: &dyn Files, dir: &Path, group: GroupId, covers: &[LogId]) -> Cu
 fn remove(files: &dyn Files, path: &Path) {
     if let Err(error) = files.remove(path) {
         // It takes space and nothing else; the next open tries again.
-        tracing::warn!(%error, path = %path.display(), "an older snapshot stays");
+        tracing::warn!(%error, path = %path.display(), "a file of no use stays");
     }
 }
 

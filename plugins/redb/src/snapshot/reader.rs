@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quorate::error::StorageError;
 use quorate::storage::SnapshotReader;
 
-use super::trailer::{Trailer, damaged};
+use super::trailer::damaged;
 use crate::hooks::ReadFile;
 
 /// Bytes read at once.
@@ -21,12 +21,27 @@ pub(super) struct Reader {
     len: u64,
     crc: u32,
     expected: u32,
+    fingerprint: Option<u32>,
 }
 
+/// How many bytes at the end are looked at to tell a snapshot from others.
+const END: u64 = 64;
+
 impl Reader {
-    /// Reads the bytes before `trailer`.
-    pub(super) fn new(file: Box<dyn ReadFile>, path: PathBuf, trailer: &Trailer) -> Self {
-        Self { file, path, at: 0, len: trailer.len, crc: crc32c::crc32c(&[]), expected: trailer.crc }
+    /// Reads the first `len` bytes, whose checksum is `expected`.
+    pub(super) fn new(file: Box<dyn ReadFile>, path: PathBuf, len: u64, expected: u32) -> Self {
+        Self { file, path, at: 0, len, crc: crc32c::crc32c(&[]), expected, fingerprint: None }
+    }
+
+    /// The same, with a fingerprint. Bytes that end in their own checksum have one checksum, all of
+    /// them: so their end counts as well.
+    pub(super) fn with_fingerprint(mut self) -> Result<Self, StorageError> {
+        let mut end = vec![0; END.min(self.len) as usize];
+        self.file
+            .read_at(self.len - end.len() as u64, &mut end)
+            .map_err(|error| StorageError::io("read", self.path.clone(), error))?;
+        self.fingerprint = Some(crc32c::crc32c_append(self.expected, &end));
+        Ok(self)
     }
 }
 
@@ -46,5 +61,9 @@ impl SnapshotReader for Reader {
         self.crc = crc;
         self.at += chunk.len() as u64;
         Ok((!chunk.is_empty()).then(|| chunk.into()))
+    }
+
+    fn fingerprint(&self) -> Option<u32> {
+        self.fingerprint
     }
 }

@@ -9,7 +9,7 @@ use quorate::types::{GroupId, LogIndex};
 use redb::{Database, ReadableTable, Table, WriteTransaction};
 
 use super::Job;
-use super::sweep::{self, Share};
+use super::sweep::{self, Amount};
 use crate::database::{Durability, LOG, LogKey, META, MetaKey};
 use crate::error::at;
 use crate::meta::{self, Name, Purged};
@@ -27,22 +27,27 @@ pub(super) struct Batch<'a> {
     pub(super) committed: &'a BTreeMap<GroupId, Bytes>,
     /// Where the groups stand; those missing are read.
     pub(super) extents: &'a BTreeMap<GroupId, Extent>,
-    /// Purged rows to remove.
-    pub(super) sweep: Option<Share>,
+    /// Up to where the groups were purged of which rows are left.
+    pub(super) pending: &'a BTreeMap<GroupId, u64>,
+    /// How many of those rows to remove.
+    pub(super) sweep: Option<Amount>,
     /// The same batch failed before and may or may not be on the disk.
     pub(super) replay: bool,
 }
 
 /// What follows from a batch that was committed.
+#[derive(Default)]
 pub(super) struct Outcome {
     /// Where the groups stand that were written to.
     pub(super) extents: BTreeMap<GroupId, Extent>,
     /// What was purged.
     pub(super) purges: BTreeMap<GroupId, u64>,
-    /// Of this group nothing is left to remove up to there.
-    pub(super) swept: Option<(GroupId, u64)>,
-    /// How many bytes of rows and values.
-    pub(super) bytes: u64,
+    /// Of these groups nothing is left to remove up to there.
+    pub(super) swept: Vec<(GroupId, u64)>,
+    /// What was removed.
+    pub(super) removed: Amount,
+    /// What was written.
+    pub(super) written: Amount,
 }
 
 /// The framework broke the order of the log.
@@ -70,7 +75,7 @@ impl Batch<'_> {
                 replay: self.replay,
                 rows: BTreeMap::new(),
                 values: BTreeMap::new(),
-                outcome: Outcome { extents: BTreeMap::new(), purges: BTreeMap::new(), swept: None, bytes: 0 },
+                outcome: Outcome::default(),
             };
             for (group, marker) in self.committed {
                 open.set(*group, Name::Committed, marker);
@@ -78,7 +83,7 @@ impl Batch<'_> {
             for job in &*self.jobs {
                 open.apply(job.group, &job.write)?;
             }
-            open.finish(self.sweep)?
+            open.finish(self.pending, self.sweep)?
         };
         txn.commit().map_err(at("flush log.redb"))?;
         Ok(outcome)
@@ -181,13 +186,19 @@ impl<'a> Open<'a> {
         Ok(())
     }
 
-    /// Moves the open row of `group` into the table.
+    /// Moves the open row of `group` into the table, as one row or as a few.
     fn put_row(&mut self, group: GroupId) -> Result<(), StorageError> {
         let Some(open) = self.rows.remove(&group) else { return Ok(()) };
-        let len = row::size(open.entries.len(), open.payload);
-        let mut slot = self.log.insert_reserve((group.get(), open.first), len).map_err(at(WRITING))?;
-        row::encode(slot.as_mut(), &open.entries);
-        self.outcome.bytes += len as u64;
+        let (mut first, mut rest) = (open.first, open.entries.as_slice());
+        while !rest.is_empty() {
+            let entries;
+            (entries, rest) = rest.split_at(row::count_of_first(rest));
+            let len = row::size(entries.len(), entries.iter().map(|entry| entry.len()).sum());
+            let mut slot = self.log.insert_reserve((group.get(), first), len).map_err(at(WRITING))?;
+            row::encode(slot.as_mut(), entries);
+            first += entries.len() as u64;
+            self.outcome.written.add(len);
+        }
         Ok(())
     }
 
@@ -233,7 +244,7 @@ impl<'a> Open<'a> {
         self.log.retain_in((g, from)..=(g, u64::MAX), |_, _| false).map_err(at(WRITING))?;
         if let Some((first, row)) = straddling {
             self.log.insert((g, first), row.as_slice()).map_err(at(WRITING))?;
-            self.outcome.bytes += row.len() as u64;
+            self.outcome.written.add(row.len());
         }
         Ok(())
     }
@@ -258,7 +269,11 @@ impl<'a> Open<'a> {
         self.values.insert((group, name), meta::encode(group, name, body));
     }
 
-    fn finish(mut self, sweep: Option<Share>) -> Result<Outcome, StorageError> {
+    fn finish(
+        mut self,
+        pending: &BTreeMap<GroupId, u64>,
+        sweep: Option<Amount>,
+    ) -> Result<Outcome, StorageError> {
         while let Some(group) = self.rows.keys().next().copied() {
             self.put_row(group)?;
         }
@@ -267,13 +282,11 @@ impl<'a> Open<'a> {
             let mut meta = self.meta()?;
             for ((group, name), value) in values {
                 meta.insert((group.get(), name.as_str()), value.as_slice()).map_err(at(WRITING))?;
-                self.outcome.bytes += value.len() as u64;
+                self.outcome.written.bytes += value.len();
             }
         }
-        if let Some(share) = sweep
-            && sweep::remove(&mut self.log, share)?
-        {
-            self.outcome.swept = Some((share.group, share.upto));
+        if let Some(most) = sweep {
+            (self.outcome.swept, self.outcome.removed) = sweep::remove(&mut self.log, pending, most)?;
         }
         Ok(self.outcome)
     }

@@ -27,7 +27,7 @@ pub(crate) use self::done::Done;
 use self::queue::Intake;
 pub(crate) use self::queue::{Jobs, Queue, queue};
 pub(crate) use self::space::Space;
-use self::sweep::{Share, Sweep};
+use self::sweep::{Amount, Sweep};
 use crate::database::{Db, Durability};
 use crate::error::again;
 use crate::hooks::{Lock, Pause, Sleep};
@@ -96,6 +96,8 @@ pub(crate) struct Writer {
     receipts: Vec<Flushed>,
     /// Runs while space is short, whatever is written meanwhile.
     timer: Option<BoxFuture<'static, ()>>,
+    /// Whether there is space to take ahead of need.
+    growing: bool,
     broken: bool,
     finished: bool,
 }
@@ -124,6 +126,7 @@ impl Writer {
             sweep,
             receipts: Vec::new(),
             timer: None,
+            growing: false,
             broken: false,
             finished: false,
         }
@@ -159,9 +162,10 @@ impl Writer {
             if !open {
                 return Step::End;
             }
-            if self.sweep.pending() && !self.broken {
+            let sweeps = !self.sweep.pending().is_empty();
+            if (self.growing || sweeps) && !self.broken {
                 // The removal rides with what those bring who were just told to go on.
-                if self.joins() && self.intake.come_back(&self.parts.queue) {
+                if sweeps && self.joins() && self.intake.come_back(&self.parts.queue) {
                     continue;
                 }
                 return Step::Idle;
@@ -213,7 +217,7 @@ impl Writer {
             }
         } else {
             self.pause().await;
-            let sweep = self.sweep.ride(self.parts.space.short());
+            let sweep = self.sweep.rides(self.parts.space.short());
             if let Err(error) = self.commit(&mut jobs, sweep) {
                 return self.fail(jobs, &error);
             }
@@ -229,16 +233,22 @@ impl Writer {
         for flushed in self.receipts.drain(..) {
             flushed.durable();
         }
+        // Nobody waits for a receipt now.
+        self.growing = self.parts.db.grow();
         if self.parts.space.due() {
             self.look();
         }
     }
 
-    /// Removes some purged rows, and looks at the disk again when it is nearly full.
+    /// Takes some space, removes some purged rows, and looks at the disk again when it is nearly full.
     async fn tidy(&mut self) {
-        if self.sweep.pending() {
+        if self.growing {
+            self.growing = self.parts.db.grow();
+        }
+        if !self.sweep.pending().is_empty() {
             self.pause().await;
-            if let Err(error) = self.commit(&mut Vec::new(), self.sweep.idle()) {
+            let sweep = self.sweep.idle();
+            if let Err(error) = self.commit(&mut Vec::new(), Some(sweep)) {
                 return self.fail(Vec::new(), &error);
             }
         }
@@ -249,7 +259,7 @@ impl Writer {
 
     /// Looks how much room there is. Nobody waits for a receipt meanwhile: it may take a while.
     fn look(&mut self) {
-        if let Err(error) = self.parts.space.check(&self.parts.db, self.sweep.pending()) {
+        if let Err(error) = self.parts.space.check(&self.parts.db, !self.sweep.pending().is_empty()) {
             self.fail(Vec::new(), &error);
         }
     }
@@ -266,7 +276,7 @@ impl Writer {
 
     /// One transaction. What is queued when it begins joins `jobs`. One that fails for want of
     /// space is done again from the reserve.
-    fn commit(&mut self, jobs: &mut Vec<Job>, sweep: Option<Share>) -> Result<(), StorageError> {
+    fn commit(&mut self, jobs: &mut Vec<Job>, sweep: Option<Amount>) -> Result<(), StorageError> {
         let outcome = match self.attempt(jobs, sweep, false) {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -280,19 +290,19 @@ impl Writer {
         };
         self.committed.clear();
         self.extents.extend(outcome.extents);
-        if let Some((group, upto)) = outcome.swept {
+        for (group, upto) in outcome.swept {
             self.sweep.finished(group, upto);
         }
         self.sweep.add(outcome.purges);
-        self.sweep.written(outcome.bytes);
-        self.parts.space.written(outcome.bytes, outcome.swept.is_some());
+        self.sweep.written(outcome.written);
+        self.parts.space.written(outcome.written.bytes as u64, outcome.removed != Amount::default());
         Ok(())
     }
 
     fn attempt(
         &mut self,
         jobs: &mut Vec<Job>,
-        sweep: Option<Share>,
+        sweep: Option<Amount>,
         replay: bool,
     ) -> Result<Outcome, StorageError> {
         self.parts.db.forget_failures();
@@ -308,6 +318,7 @@ impl Writer {
             },
             committed: &self.committed,
             extents: &self.extents,
+            pending: self.sweep.pending(),
             sweep,
             replay,
         };

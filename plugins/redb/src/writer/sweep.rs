@@ -13,71 +13,59 @@ use crate::database::LogKey;
 use crate::error::at;
 use crate::read::parse;
 
-/// The most rows one transaction removes, and the most bytes.
-const ROWS: usize = 256;
-const BYTES: u64 = 4 * 1024 * 1024;
+/// How much a transaction removes that does nothing else: whoever comes meanwhile waits for it.
+const IDLE: Amount = Amount { rows: 256, bytes: 1 << 20 };
 
-/// What a transaction removes that has nothing else to do: whoever comes meanwhile waits for it.
-const IDLE_BYTES: u64 = 1024 * 1024;
+/// How much a transaction removes on the side at least: those who append wait for it.
+const RIDES: Amount = Amount { rows: 64, bytes: 256 << 10 };
 
-/// While the queue never runs dry, every so many transactions remove some rows on the side: twice
-/// as much as was written since, so that the file does not grow, and not all there is, since those
-/// who append wait for it; but so much at least.
+/// How much at least when space is short.
+const HURRY: Amount = Amount { rows: 256, bytes: 4 << 20 };
+
+/// While the queue never runs dry, rows are removed on the side once so much has been written since,
+/// and at the latest after so many transactions.
+const RIDE_AFTER: Amount = Amount { rows: 64, bytes: 1 << 20 };
 const RIDE_EVERY: u32 = 4;
-const RIDE_BYTES: u64 = 256 * 1024;
 
-/// What a transaction is to remove.
-#[derive(Clone, Copy)]
-pub(super) struct Share {
-    /// Whose rows.
-    pub(super) group: GroupId,
-    /// The last index.
-    pub(super) upto: u64,
-    /// About how many bytes.
-    pub(super) bytes: u64,
+/// Rows and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    /// How many.
+    pub(super) rows: usize,
+    /// How many bytes they have.
+    pub(super) bytes: usize,
+}
+
+impl Amount {
+    /// Adds one row.
+    pub(super) fn add(&mut self, bytes: usize) {
+        (self.rows, self.bytes) = (self.rows + 1, self.bytes + bytes);
+    }
+
+    /// Whether it is as much as `other`, in rows or in bytes.
+    fn reaches(self, other: Self) -> bool {
+        self.rows >= other.rows || self.bytes >= other.bytes
+    }
 }
 
 /// What is left to remove.
 #[derive(Default)]
 pub(super) struct Sweep {
     pending: BTreeMap<GroupId, u64>,
+    /// Transactions since some rows were removed, and what they wrote.
     since: u32,
-    /// Bytes written since rows were removed.
-    written: u64,
+    written: Amount,
 }
 
 impl Sweep {
     /// Rows of all these groups may be left from before.
     pub(super) fn new(pending: BTreeMap<GroupId, u64>) -> Self {
-        Self { pending, since: 0, written: 0 }
+        Self { pending, ..Self::default() }
     }
 
-    /// Whether there is anything to remove.
-    pub(super) fn pending(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
-    /// What a transaction of its own removes.
-    pub(super) fn idle(&self) -> Option<Share> {
-        let (group, upto) = self.pending.first_key_value()?;
-        Some(Share { group: *group, upto: *upto, bytes: IDLE_BYTES })
-    }
-
-    /// What the transaction that is about to be made removes beside its own.
-    pub(super) fn ride(&mut self, hurry: bool) -> Option<Share> {
-        self.since += 1;
-        if !hurry && self.since < RIDE_EVERY {
-            return None;
-        }
-        let share = self.idle()?;
-        let bytes = if hurry { BYTES } else { (2 * self.written).clamp(RIDE_BYTES, BYTES) };
-        (self.since, self.written) = (0, 0);
-        Some(Share { bytes, ..share })
-    }
-
-    /// So many bytes were written.
-    pub(super) fn written(&mut self, bytes: u64) {
-        self.written += bytes;
+    /// The last index to remove of each group that has rows to remove.
+    pub(super) fn pending(&self) -> &BTreeMap<GroupId, u64> {
+        &self.pending
     }
 
     /// These groups were purged up to these indexes.
@@ -91,16 +79,66 @@ impl Sweep {
             self.pending.remove(&group);
         }
     }
+
+    /// A transaction wrote so much.
+    pub(super) fn written(&mut self, amount: Amount) {
+        self.since += 1;
+        self.written.rows += amount.rows;
+        self.written.bytes += amount.bytes;
+    }
+
+    /// How much a transaction removes that does nothing else.
+    pub(super) fn idle(&mut self) -> Amount {
+        self.since = 0;
+        IDLE
+    }
+
+    /// How much the transaction that is about to be made removes on the side: twice what was written
+    /// meanwhile, so that the file does not grow however busy it is.
+    pub(super) fn rides(&mut self, hurry: bool) -> Option<Amount> {
+        if self.pending.is_empty() {
+            // What was written before there was anything to remove is not held against it.
+            (self.since, self.written) = (0, Amount::default());
+            return None;
+        }
+        if !hurry && self.since + 1 < RIDE_EVERY && !self.written.reaches(RIDE_AFTER) {
+            return None;
+        }
+        let written = std::mem::take(&mut self.written);
+        self.since = 0;
+        let least = if hurry { HURRY } else { RIDES };
+        Some(Amount { rows: least.rows.max(2 * written.rows), bytes: least.bytes.max(2 * written.bytes) })
+    }
 }
 
-/// Removes rows that lie wholly at or before the last index. Returns whether none is left.
+/// Removes rows that lie wholly at or before the index of their group, up to `most` of them.
+/// Returns the groups of which none is left, and how much was removed.
 pub(super) fn remove(
     log: &mut Table<'_, LogKey, &'static [u8]>,
-    Share { group, upto, bytes: most }: Share,
+    pending: &BTreeMap<GroupId, u64>,
+    most: Amount,
+) -> Result<(Vec<(GroupId, u64)>, Amount), StorageError> {
+    let (mut swept, mut removed) = (Vec::new(), Amount::default());
+    for (group, upto) in pending {
+        if !remove_of(log, *group, *upto, most, &mut removed)? {
+            break;
+        }
+        swept.push((*group, *upto));
+    }
+    Ok((swept, removed))
+}
+
+/// Removes rows of one group; whether none is left.
+fn remove_of(
+    log: &mut Table<'_, LogKey, &'static [u8]>,
+    group: GroupId,
+    upto: u64,
+    most: Amount,
+    removed: &mut Amount,
 ) -> Result<bool, StorageError> {
     const DOING: &str = "remove purged entries";
     let g = group.get();
-    let (mut last, mut rows, mut bytes, mut all) = (None, 0, 0_u64, true);
+    let (mut last, mut all) = (None, true);
     for row in log.range((g, 0)..=(g, upto)).map_err(at(DOING))? {
         let (key, row) = row.map_err(at(DOING))?;
         let first = key.value().1;
@@ -109,11 +147,12 @@ pub(super) fn remove(
         if end > upto + 1 {
             break;
         }
-        if rows == ROWS || bytes >= most {
+        if removed.reaches(most) {
             all = false;
             break;
         }
-        (last, rows, bytes) = (Some(first), rows + 1, bytes + row.value().len() as u64);
+        last = Some(first);
+        removed.add(row.value().len());
     }
     if let Some(last) = last {
         log.retain_in((g, 0)..=(g, last), |_, _| false).map_err(at(DOING))?;

@@ -101,6 +101,10 @@ struct State {
     syncs: u64,
     capacity: Option<u64>,
     syncs_fail: bool,
+    read_only: bool,
+    /// How many reads of the file under redb succeed before they fail.
+    reads_left: Option<u64>,
+    reads: u64,
     shrinks_to_fail: u32,
 }
 
@@ -156,6 +160,21 @@ impl Disk {
         self.lock().syncs_fail = fail;
     }
 
+    /// Nothing can be changed any more, or can be again.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        self.lock().read_only = read_only;
+    }
+
+    /// After so many more, reads of the file under redb fail; `None`: no longer.
+    pub(crate) fn fail_reads_after(&self, reads: Option<u64>) {
+        self.lock().reads_left = reads;
+    }
+
+    /// How often the file under redb was read since the last time this was asked.
+    pub(crate) fn take_reads(&self) -> u64 {
+        std::mem::take(&mut self.lock().reads)
+    }
+
     /// The next so many times that a file is made shorter fail for want of space, as they may where
     /// files are copied on write. How many are left.
     pub(crate) fn fail_shrinks(&self, count: u32) {
@@ -164,6 +183,21 @@ impl Disk {
 
     pub(crate) fn shrinks_to_fail(&self) -> u32 {
         self.lock().shrinks_to_fail
+    }
+
+    /// The bytes of a file as a reader sees them.
+    pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
+        let state = self.lock();
+        state.inodes[&state.names[path]].live.clone()
+    }
+
+    /// Replaces the bytes of a file, behind everyone's back.
+    pub(crate) fn set_bytes(&self, path: &Path, bytes: &[u8]) {
+        let mut state = self.lock();
+        let inode = state.names[path];
+        let inode = state.inodes.get_mut(&inode).expect("a name has an inode");
+        (inode.live, inode.durable) = (bytes.to_vec(), bytes.to_vec());
+        inode.unsynced.clear();
     }
 
     pub(crate) fn exists(&self, path: &Path) -> bool {
@@ -243,6 +277,9 @@ impl State {
         }
         if self.dead {
             return Err(no_power());
+        }
+        if self.read_only {
+            return Err(ErrorKind::ReadOnlyFilesystem.into());
         }
         self.fuse = self.fuse.map(|left| left - 1);
         self.ops += 1;
@@ -340,7 +377,13 @@ impl StorageBackend for Handle {
         Ok(self.state()?.inodes[&self.inode].live.len() as u64)
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.state()?;
+        let mut state = self.state()?;
+        state.reads += 1;
+        match &mut state.reads_left {
+            Some(0) => return Err(io::Error::other("the disk does not read")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         let bytes = &state.inodes[&self.inode].live;
         let found = bytes.get(offset as usize..offset as usize + out.len());
         out.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);
@@ -401,6 +444,9 @@ impl Files for Disk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.alive()?;
+        if state.read_only && !state.dirs.contains(dir) {
+            return Err(ErrorKind::ReadOnlyFilesystem.into());
+        }
         // Directories are durable at once here; their names are not what is tested.
         state.dirs.extend(dir.ancestors().map(Path::to_owned));
         Ok(())
@@ -421,6 +467,12 @@ impl Files for Disk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
         let mut state = self.lock();
         Ok(Box::new(self.handle(state.create(path)?, state.boot)))
+    }
+    fn resume(&self, path: &Path, len: u64) -> io::Result<Box<dyn WriteFile>> {
+        let mut state = Disk::lock(self);
+        let inode = state.find(path)?;
+        state.apply(inode, Change::Len(len))?;
+        Ok(Box::new(self.handle(inode, state.boot)))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.lock();

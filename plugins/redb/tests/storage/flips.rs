@@ -1,0 +1,197 @@
+//! Bits that flip anywhere in the file: an error that names what is lost, or no harm.
+
+use std::ops::Range;
+use std::panic;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures::executor::block_on;
+use quorate::error::StorageError;
+use quorate::storage::{GroupState, Storage, Write};
+use quorate::types::{GroupId, LogIndex};
+use quorate_redb::{Durability, RedbStorage};
+
+use crate::common::*;
+use crate::disk::Disk;
+use crate::random::Random;
+
+const GROUPS: [GroupId; 3] = [GroupId(0), GroupId(1), GroupId(9)];
+
+/// An entry that is whole by the framework's checksum, and like no other.
+fn whole_entry(group: GroupId, index: u64, len: usize) -> Bytes {
+    let mut random = Random::new(group.get() << 32 | index);
+    let mut bytes: Vec<u8> = (0..44 + len).map(|_| random.below(256) as u8).collect();
+    bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+    bytes.into()
+}
+
+fn append(storage: &RedbStorage, group: GroupId, range: Range<u64>, len: usize) {
+    let entries = range.clone().map(|index| whole_entry(group, index, len)).collect();
+    write(storage, group, Write::Append { first: LogIndex(range.start), entries });
+}
+
+/// All that a reader can see of a storage.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen(Vec<(GroupState, Vec<Bytes>)>);
+
+fn see(storage: &RedbStorage) -> Result<Seen, StorageError> {
+    let see = |group: &GroupId| {
+        let state = block_on(storage.open(*group))?;
+        let entries = try_read(storage, *group, state.log.clone(), usize::MAX)?;
+        assert_eq!(entries.len() as u64, state.log.end - state.log.start, "an answer with a hole");
+        Ok((state, entries))
+    };
+    GROUPS.iter().map(see).collect::<Result<_, _>>().map(Seen)
+}
+
+/// Writes a life's worth: large rows and small ones, a truncation, a purge that has not been swept.
+fn fill(storage: &RedbStorage) {
+    for round in 0..3 {
+        for group in GROUPS {
+            append(storage, group, round * 20..(round + 1) * 20, 250);
+            write(storage, group, vote_of(&format!("T{round} n1")));
+        }
+    }
+    for index in 60..80 {
+        append(storage, G0, index..index + 1, 60);
+        write(storage, G0, Write::Committed(Bytes::from(index.to_string())));
+    }
+    write(storage, G1, truncate_of(51));
+    append(storage, G1, 51..53, 6000);
+    write(storage, G1, purge_of(24));
+}
+
+const LOG_FILE: &str = "/n1/log.redb";
+
+/// Small and quick: nothing ahead of need, nothing in reserve.
+fn open_on(disk: &Disk, durability: Durability) -> Result<RedbStorage, StorageError> {
+    let builder = RedbStorage::builder("/n1").hooks(disk.hooks()).durability(durability);
+    let storage = builder.preallocate_bytes(0).ballast_bytes(0).low_water_bytes(0).open()?;
+    block_on(storage.set_identity_once(&identity(1))).expect("its own identity");
+    Ok(storage)
+}
+
+/// Counts what panics in this process, instead of printing it.
+fn count_panics() -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        before(info);
+    }));
+    count
+}
+
+fn find_all(file: &[u8], bytes: &[u8]) -> Vec<usize> {
+    let first = u64::from_le_bytes(*bytes.first_chunk().expect("long enough"));
+    let starts = file.windows(8).enumerate();
+    let found = starts.filter(|(_, head)| u64::from_le_bytes(*head.first_chunk().expect("eight")) == first);
+    found.map(|(at, _)| at).filter(|at| file[*at..].starts_with(bytes)).collect()
+}
+
+/// Where in the file each entry stands that stands there once.
+fn places(file: &[u8], seen: &Seen) -> Vec<(Range<usize>, String)> {
+    let mut places = Vec::new();
+    for (group, (state, entries)) in GROUPS.iter().zip(&seen.0) {
+        for (index, entry) in (state.log.start..).zip(entries) {
+            let head = &entry[..40];
+            if let [at] = find_all(file, head)[..] {
+                places.push((at..at + entry.len(), format!("entry {index} of {group}")));
+            }
+        }
+    }
+    places
+}
+
+#[test]
+fn two_thousand_flipped_bits_give_no_wrong_answer_and_name_what_is_lost() {
+    let disk = Disk::default();
+    let storage = open_on(&disk, Durability::OnePhase).expect("it opens");
+    fill(&storage);
+    let expected = see(&storage).expect("sound");
+    block_on(storage.close());
+    let sound = disk.bytes(Path::new(LOG_FILE));
+    let places = places(&sound, &expected);
+    assert!(places.len() > 50, "{} entries have one place", places.len());
+    let panics = count_panics();
+    let mut random = Random::seeded();
+    let held: Vec<usize> = (0..sound.len()).filter(|at| sound[*at] != 0).collect();
+    let (mut harmless, mut refused, mut named) = (0, 0, 0);
+    for round in 0..2000 {
+        // Anywhere in the file, and as often where it holds something.
+        let at = if round % 2 == 0 {
+            random.below(sound.len() as u64) as usize
+        } else {
+            held[random.below(held.len() as u64) as usize]
+        };
+        let mut flipped = sound.clone();
+        flipped[at] ^= 1 << random.below(8);
+        disk.set_bytes(Path::new(LOG_FILE), &flipped);
+        let place = places.iter().find(|(bytes, _)| bytes.contains(&at));
+        match open_on(&disk, Durability::OnePhase).and_then(|storage| see(&storage)) {
+            Ok(seen) => {
+                assert!(seen == expected, "byte {at}: a wrong answer");
+                assert!(place.is_none(), "byte {at}: {place:?} is damaged");
+                harmless += 1;
+            }
+            Err(StorageError::Corrupt { what, detail }) => {
+                assert!(what.ends_with(LOG_FILE), "byte {at}: the error names no file: {what}: {detail}");
+                if let Some((_, name)) = place {
+                    assert_eq!(what, format!("{name} in {LOG_FILE}"), "byte {at}: {detail}");
+                    named += 1;
+                }
+                refused += 1;
+            }
+            Err(StorageError::Version { .. }) => refused += 1,
+            Err(other) => panic!("byte {at}: {other}"),
+        }
+    }
+    println!("{} bytes: {refused} refused, {named} of them name an entry, {harmless} harmless", sound.len());
+    assert!(harmless > 100 && refused > 100 && named > 100, "{harmless}, {refused}, {named}");
+    assert_eq!(panics.load(Ordering::Relaxed), 0, "redb panicked and said so");
+}
+
+#[test]
+fn after_a_kill_a_flip_costs_at_most_what_a_torn_write_would() {
+    for durability in [Durability::OnePhase, Durability::TwoPhase] {
+        let disk = Disk::default();
+        let storage = open_on(&disk, durability).expect("it opens");
+        fill(&storage);
+        let before = see(&storage).expect("sound");
+        let image = disk.bytes(Path::new(LOG_FILE));
+        append(&storage, G0, 80..83, 700);
+        let expected = see(&storage).expect("sound");
+        // As a kill leaves it: flushed, and not closed.
+        let killed = disk.bytes(Path::new(LOG_FILE));
+        drop(storage);
+        let mut random = Random::seeded();
+        let held: Vec<usize> = (0..killed.len()).filter(|at| killed[*at] != 0).collect();
+        // Half of them in what the last commit wrote.
+        let last: Vec<usize> =
+            held.iter().copied().filter(|at| image.get(*at) != Some(&killed[*at])).collect();
+        let (mut harmless, mut refused, mut back) = (0, 0, 0);
+        for round in 0..200 {
+            let among = if round % 2 == 0 { &held } else { &last };
+            let at = among[random.below(among.len() as u64) as usize];
+            let mut flipped = killed.clone();
+            flipped[at] ^= 1 << random.below(8);
+            disk.set_bytes(Path::new(LOG_FILE), &flipped);
+            match open_on(&disk, durability).and_then(|storage| see(&storage)) {
+                Ok(seen) if seen == expected => harmless += 1,
+                Ok(seen) => {
+                    assert!(seen == before, "{durability:?}, byte {at}: a wrong answer");
+                    back += 1;
+                }
+                Err(StorageError::Corrupt { .. } | StorageError::Version { .. }) => refused += 1,
+                Err(other) => panic!("byte {at}: {other}"),
+            }
+        }
+        println!("{durability:?}: {refused} refused, {harmless} harmless, {back} without the last write");
+        assert!(refused > 0 && harmless > 0);
+        // With one flush nothing tells a flip in the last commit from a write that was torn.
+        assert_eq!(durability == Durability::OnePhase, back > 0, "{durability:?}: {back} went back");
+    }
+}
