@@ -72,9 +72,10 @@ impl<R: Rig> Cluster<R> {
     }
 
     async fn build(&self, node: u64) -> Result<Node<Ledger>, StartError> {
+        let storage = self.rig.open(node)?;
         let transport = Cut { inner: self.rig.transport(node).await, cuts: self.cuts[&node].clone() };
         Node::builder(Ledger::default())
-            .storage(self.rig.storage(node))
+            .storage(storage)
             .transport(transport)
             .cluster(Membership::bootstrap(self.rig.members()))
             .config(self.config.clone())

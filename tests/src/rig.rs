@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use async_trait::async_trait;
+use quorate::error::StorageError;
 use quorate::storage::{MemoryStorage, Storage, StoredBytes};
 use quorate::transport::{MemoryNetwork, MemoryTransport, Transport};
 use quorate::types::{GroupId, LogIndex, Member, PeerId};
@@ -25,8 +26,12 @@ pub trait Rig: Send + Sync + Sized + 'static {
     fn new(nodes: u64) -> Self;
     /// The bootstrap list.
     fn members(&self) -> Vec<Member>;
-    /// Opens the storage of a node, as it was left.
-    fn storage(&self, node: u64) -> Self::Storage;
+    /// Opens the storage of a node, as it was left; fails when that is damaged.
+    fn open(&self, node: u64) -> Result<Self::Storage, StorageError>;
+    /// Opens the storage of a node that is sound.
+    fn storage(&self, node: u64) -> Self::Storage {
+        self.open(node).expect("a sound disk")
+    }
     /// Binds the transport of a node, under its own key.
     async fn transport(&self, node: u64) -> Self::Transport;
     /// Takes from a node that is down whatever it had not flushed.
@@ -72,8 +77,8 @@ impl Rig for MemoryRig {
         };
         (1..=self.nodes).map(member).collect()
     }
-    fn storage(&self, node: u64) -> MemoryStorage {
-        self.storages.lock().expect("no panic").entry(node).or_default().clone()
+    fn open(&self, node: u64) -> Result<MemoryStorage, StorageError> {
+        Ok(self.storages.lock().expect("no panic").entry(node).or_default().clone())
     }
     async fn transport(&self, node: u64) -> MemoryTransport {
         self.network.endpoint(&name(node))
@@ -142,8 +147,8 @@ impl Rig for DiskRig {
         };
         self.keys.iter().map(member).collect()
     }
-    fn storage(&self, node: u64) -> RedbStorage {
-        RedbStorage::builder(self.dir(node)).preallocate_bytes(1 << 20).open().expect("a directory of ours")
+    fn open(&self, node: u64) -> Result<RedbStorage, StorageError> {
+        RedbStorage::builder(self.dir(node)).preallocate_bytes(1 << 20).open()
     }
     async fn transport(&self, node: u64) -> IrohTransport {
         let (key, port) = &self.keys[&node];

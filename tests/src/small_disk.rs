@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use quorate::error::StorageError;
 use quorate::transport::{MemoryNetwork, MemoryTransport};
 use quorate::types::{LogIndex, Member, PeerId};
 use quorate_redb::RedbStorage;
@@ -269,14 +270,13 @@ impl Rig for SmallDiskRig {
         };
         (1..=self.disks.len() as u64).map(member).collect()
     }
-    fn storage(&self, node: u64) -> RedbStorage {
+    fn open(&self, node: u64) -> Result<RedbStorage, StorageError> {
         RedbStorage::builder(self.dir(node))
             .hooks(self.disk(node).hooks())
             .preallocate_bytes(256 << 10)
             .low_water_bytes(self.low_water * MIB)
             .ballast_bytes(self.ballast * MIB)
             .open()
-            .expect("a directory of ours")
     }
     async fn transport(&self, node: u64) -> MemoryTransport {
         self.network.endpoint(&format!("n{node}"))

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Sink;
 use quorate::client::Consistency;
-use quorate::error::TransportError;
+use quorate::error::{StorageError, TransportError};
 use quorate::node::config::ConfigBuilder;
 use quorate::node::status::Status;
 use quorate::transport::{Admission, Duplex, FrameSink, Incoming, Lane, MemoryTransport, Transport};
@@ -116,8 +116,8 @@ impl Rig for MeteredRig {
     fn members(&self) -> Vec<Member> {
         self.rig.members()
     }
-    fn storage(&self, node: u64) -> RedbStorage {
-        self.rig.storage(node)
+    fn open(&self, node: u64) -> Result<RedbStorage, StorageError> {
+        self.rig.open(node)
     }
     async fn transport(&self, node: u64) -> Metered {
         Metered { inner: self.rig.transport(node).await, meter: self.meter.clone() }

@@ -125,12 +125,13 @@ mod tests {
         let resets = Arc::new(AtomicUsize::new(0));
         let ours = host(1, OneLaneStuck { inner: network.endpoint("n1"), resets: resets.clone() });
         let theirs = host(2, network.endpoint("n2"));
+        let mut often = tokio::time::interval(Duration::from_millis(50));
         let talk = async {
             loop {
+                often.tick().await;
                 let deadline = now::<TokioRuntime>() + Duration::from_secs(1);
                 let link = ours.link(NodeId(2), Lane::Control);
                 link.call(frame::NODE, Call::Census, bytes::Bytes::new(), deadline).await.expect("it lives");
-                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         let dial =
