@@ -1,0 +1,47 @@
+//! Clusters under faults drawn from seeds.
+
+use std::time::Duration;
+
+use quorate_sim::cluster::{Counts, Setup};
+use quorate_sim::plan::Plan;
+
+use crate::support::{LENGTH, passes};
+
+/// How many seeds a plain test run takes.
+const SEEDS: u64 = 12;
+
+#[test]
+fn a_cluster_without_faults_serves_everybody() {
+    for nodes in [3, 5] {
+        let plan = Plan::calm();
+        let counts = passes(Setup { nodes, plan, ..Setup::of_seed(nodes, Duration::from_secs(5)) }).counts;
+        assert!(counts.acknowledged > 50 && counts.reads > 50, "{counts:?}");
+        assert_eq!((counts.unknown, counts.crashes, counts.wire.idle), (0, 0, 0), "{counts:?}");
+    }
+}
+
+#[test]
+fn clusters_hold_their_promises_whatever_goes_wrong() {
+    let mut sum = Counts::default();
+    let mut seeds = 0;
+    for seed in 0..SEEDS {
+        let counts = passes(Setup::of_seed(seed, LENGTH)).counts;
+        println!("seed {seed}: {counts:?}");
+        seeds += 1;
+        sum.acknowledged += counts.acknowledged;
+        sum.crashes += counts.crashes;
+        sum.leader_crashes += counts.leader_crashes;
+        sum.snapshots += counts.snapshots;
+        sum.truncations += counts.truncations;
+        sum.wire.resets += counts.wire.resets;
+        sum.wire.idle += counts.wire.idle;
+        sum.disk.add(counts.disk);
+    }
+    println!("{seeds} seeds: {sum:?}");
+    // A run in which nothing happened proves nothing.
+    assert!(sum.acknowledged > 50 * SEEDS, "{sum:?}");
+    let Counts { crashes, leader_crashes, snapshots, disk, wire, .. } = sum;
+    let happened =
+        [crashes, leader_crashes, snapshots, wire.resets, wire.idle, disk.losses, disk.fuses_blown];
+    assert!(happened.iter().all(|count| *count > 0), "{sum:?}");
+}
