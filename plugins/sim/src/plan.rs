@@ -118,6 +118,11 @@ pub enum Fault {
         /// To whom.
         to: u64,
     },
+    /// Whoever leads is cut off from all others, and what it appends is not committed.
+    IsolateLeader {
+        /// How long.
+        time: Duration,
+    },
     /// Whoever leads crashes.
     CrashLeader {
         /// What it leaves on the disk.
@@ -273,7 +278,8 @@ fn fault(class: Class, nodes: u64, rng: &mut Rng) -> Fault {
             let jump = if rng.chance(500) { Duration::ZERO } else { rng.millis(1..20_000) };
             Fault::Clock { node, jump, drift_ppm: rng.below(100_000) as i32 - 50_000 }
         }
-        Class::Leaders if rng.chance(500) => Fault::Transfer { to: node },
+        Class::Leaders if rng.chance(350) => Fault::Transfer { to: node },
+        Class::Leaders if rng.chance(500) => Fault::IsolateLeader { time: rng.millis(500..4_000) },
         Class::Leaders => {
             let crash = if rng.chance(500) { Crash::Process } else { power(rng) };
             Fault::CrashLeader { crash, down: rng.millis(1..800) }

@@ -43,11 +43,11 @@ impl<W: Workload> Sim<W> {
             Fault::Fuse { node, changes, crash, down } => {
                 self.set_fuse(node, changes, (crash, down)).await;
             }
-            Fault::Isolate { node, time, hears, is_heard } => {
-                let others: Vec<u64> = self.all().into_iter().filter(|other| *other != node).collect();
-                let into = others.iter().filter(|_| !hears).map(|other| (*other, node));
-                let out = others.iter().filter(|_| !is_heard).map(|other| (node, *other));
-                self.cut(into.chain(out).collect(), time).await;
+            Fault::Isolate { node, time, hears, is_heard } => self.isolate(node, time, hears, is_heard).await,
+            Fault::IsolateLeader { time } => {
+                if let Some(node) = self.leader() {
+                    self.isolate(node, time, false, false).await;
+                }
             }
             Fault::CutOneWay { from, to, time } => self.cut(vec![(from, to)], time).await,
             Fault::Reset { a, b } => self.wire.reset(a, b),
@@ -111,6 +111,13 @@ impl<W: Workload> Sim<W> {
         disk.set_fuse(Some(changes));
         SimSleep::exactly(FUSE).await;
         disk.set_fuse(None);
+    }
+
+    async fn isolate(&self, node: u64, time: Duration, hears: bool, is_heard: bool) {
+        let others: Vec<u64> = self.all().into_iter().filter(|other| *other != node).collect();
+        let into = others.iter().filter(|_| !hears).map(|other| (*other, node));
+        let out = others.iter().filter(|_| !is_heard).map(|other| (node, *other));
+        self.cut(into.chain(out).collect(), time).await;
     }
 
     async fn cut(&self, links: Vec<(u64, u64)>, time: Duration) {
