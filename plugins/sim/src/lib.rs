@@ -21,7 +21,8 @@
 //! ```
 //!
 //! Everything but [`linear`], [`rng`], [`trace`] and [`workload`] needs `--cfg madsim`, for every
-//! crate that is built: `rustflags = ["--cfg", "madsim"]` under `[build]` in `.cargo/config.toml`.
+//! crate that is built: `rustflags = ["--cfg", "madsim"]` under `[build]` in `.cargo/config.toml`, and
+//! the same as `rustdocflags` for documentation and its tests.
 //! The cfg reaches the executor, [madsim](https://docs.rs/madsim), and changes nothing in quorate.
 
 #[cfg(madsim)]
