@@ -34,7 +34,7 @@ async fn a_flipped_bit_in_a_stored_entry_stops_the_node_and_is_named<R: Rig>() {
     cluster.rig.flip(1, damaged, &text);
     // At once, when it is read again before the node serves; else when it is sent or applied.
     let error = if let Err(error) = cluster.try_start(1).await {
-        error.to_string()
+        chain(&error)
     } else {
         let status = cluster.until(1, "finds the damage", |status| status.stopped().is_some()).await;
         assert!(status.applied.is_none_or(|applied| applied.index < damaged), "applied: {status:?}");
@@ -45,6 +45,12 @@ async fn a_flipped_bit_in_a_stored_entry_stops_the_node_and_is_named<R: Rig>() {
         let found = cluster.client(node).text(name.clone()).await;
         assert_eq!(found, Ok(Some(text.clone())), "the others go on");
     }
+}
+
+/// An error and what it came from.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 async fn a_flipped_byte_in_a_received_entry_is_never_applied<R: Rig>() {

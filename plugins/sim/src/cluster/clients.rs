@@ -1,0 +1,155 @@
+//! Clients: each calls any node, waits as long as it likes, and writes down what it was told.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+use futures::future::{Either, join_all, select};
+use quorate::client::{Client, Consistency};
+use quorate::state_machine::{StateMachine, Wire};
+
+use super::Sim;
+use crate::observe::{AppliedCommand, Mutation, Observation, Observed};
+use crate::rng::Rng;
+use crate::runtime::{SimSleep, time};
+use crate::workload::{Call, Record, Workload};
+
+type Command<W> = <<W as Workload>::Machine as StateMachine>::Command;
+type Query<W> = <<W as Workload>::Machine as StateMachine>::Query;
+
+/// What a client was told of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The answer.
+    Answer(Bytes),
+    /// It did not happen.
+    Refused,
+    /// Nothing definite.
+    Unknown,
+}
+
+fn encoded(value: &impl Wire) -> Bytes {
+    crate::observe::encoded(value)
+}
+
+impl<W: Workload> Sim<W> {
+    /// Runs every client until the faults end.
+    pub(super) async fn clients(self: &Arc<Self>) {
+        let clients = (0..self.setup.clients).map(|client| {
+            let sim = self.clone();
+            madsim::task::spawn(async move {
+                let mut rng = Rng::stream(sim.setup.seed, &format!("client {client}"));
+                while time() < sim.setup.length {
+                    SimSleep::exactly(rng.millis(2..60)).await;
+                    let node = rng.within(1..sim.setup.nodes + 1);
+                    let call = sim.workload.call(&mut rng, sim.tick());
+                    let patience = rng.millis(200..2_500);
+                    sim.call(node, call, patience).await;
+                }
+            })
+        });
+        for ended in join_all(clients.collect::<Vec<_>>()).await {
+            ended.expect("clients are never killed");
+        }
+    }
+
+    /// Calls a node and writes down how it went. A node that is down is not called.
+    pub(super) async fn call(
+        self: &Arc<Self>,
+        node: u64,
+        call: Call<Command<W>, Query<W>>,
+        patience: Duration,
+    ) -> Option<Told> {
+        let (process, client) = {
+            let slots = self.slots();
+            let up = slots.get(&node)?.up.as_ref()?;
+            (up.process.clone(), up.client.clone()?)
+        };
+        let mut client = client.with_timeout(patience);
+        if self.setup.mutation == Some(Mutation::StaleRead) {
+            client = client.with_consistency(Consistency::Local);
+        }
+        let (record, write) = match &call {
+            Call::Write(command) => (Call::Write(encoded(command)), true),
+            Call::Read(query) => (Call::Read(encoded(query)), false),
+        };
+        let began = self.tick();
+        // Inside the process that is asked, so that it dies with it.
+        let (answer, answered) = oneshot::channel();
+        let sim = self.clone();
+        let bytes = match &record {
+            Call::Write(bytes) | Call::Read(bytes) => bytes.clone(),
+        };
+        process.spawn(async move {
+            let told = sim.ask(&client, call, bytes).await;
+            let _ = answer.send(told);
+        });
+        // A process that is gone is not known to be: the client waits on.
+        let limit = SimSleep::exactly(patience + Duration::from_millis(300));
+        let told = match select(answered, limit).await {
+            Either::Left((Ok(told), _)) => told,
+            Either::Left((Err(_), limit)) => {
+                limit.await;
+                Told::Unknown
+            }
+            Either::Right(_) => Told::Unknown,
+        };
+        self.write_down(record, began, &told, write);
+        Some(told)
+    }
+
+    /// Inside the process that is asked.
+    async fn ask(
+        &self,
+        client: &Client<Observed<W::Machine>>,
+        call: Call<Command<W>, Query<W>>,
+        bytes: Bytes,
+    ) -> Told {
+        match call {
+            Call::Write(command) => match client.write(&command).await {
+                Ok(done) => {
+                    let response = encoded(&done.response);
+                    self.acknowledge(done.position, bytes, response.clone());
+                    Told::Answer(response)
+                }
+                Err(error) if error.is_definite() => {
+                    self.observer.see(0, &Observation::Refused { command: &bytes });
+                    Told::Refused
+                }
+                Err(_) => Told::Unknown,
+            },
+            Call::Read(query) => {
+                client.read(&query).await.map_or(Told::Refused, |answer| Told::Answer(encoded(&answer)))
+            }
+        }
+    }
+
+    fn acknowledge(&self, position: quorate::types::Position, command: Bytes, response: Bytes) {
+        // Term and time are not told to clients; of this position they are the first applier's.
+        let known = self.observer.with_world(|world| {
+            world.applied.get(&position).map(|applied| (applied.term, applied.time)).unwrap_or_default()
+        });
+        let applied = AppliedCommand { position, term: known.0, time: known.1, command, response };
+        self.observer.see(0, &Observation::Acknowledged { applied: &applied });
+    }
+
+    fn write_down(&self, call: Call<Bytes, Bytes>, began: u64, told: &Told, write: bool) {
+        self.count(|counts| match told {
+            Told::Answer(_) if write => counts.acknowledged += 1,
+            Told::Refused if write => counts.refused += 1,
+            Told::Unknown if write => counts.unknown += 1,
+            Told::Answer(_) => counts.reads += 1,
+            _ => {}
+        });
+        let ended = match told {
+            Told::Answer(answer) => Some((self.tick(), answer.clone())),
+            // It did not happen, or changed nothing: no part of the history.
+            Told::Refused => return,
+            Told::Unknown if !write => return,
+            Told::Unknown => None,
+        };
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).push(Record { call, began, ended });
+    }
+}

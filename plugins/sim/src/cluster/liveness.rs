@@ -1,0 +1,189 @@
+//! The end of a run: faults stop, but for what lasts at a minority, and the others must serve.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate::client::Consistency;
+use quorate::state_machine::{ApplyContext, QueryContext, StateMachine, Wire};
+use quorate::types::{GroupId, LogId, LogIndex, LogTime, Term};
+
+use super::Sim;
+use super::clients::Told;
+use crate::disk::Crash;
+use crate::plan::Lasting;
+use crate::rng::Rng;
+use crate::runtime::{SimSleep, time};
+use crate::workload::{Call, Workload};
+
+/// How long a majority that is well may take until every node of it serves.
+const LIMIT: Duration = Duration::from_secs(30);
+const LIVENESS: &str = "liveness";
+
+impl<W: Workload> Sim<W> {
+    /// Calms everything down and sees that the majority serves, agrees, and has what it applied.
+    pub(super) async fn settle(self: &Arc<Self>) {
+        self.tell(format!(
+            "the faults end; {:?} lasts at {:?}",
+            self.setup.plan.lasting, self.setup.plan.minority
+        ));
+        self.calm();
+        let well = self.afflict();
+        for node in self.all() {
+            self.start(node);
+        }
+        let by = time() + LIMIT;
+        for node in &well {
+            self.serves(*node, by).await;
+        }
+        for node in &well {
+            self.read_everything(*node, by).await;
+        }
+        if self.observer.violation().is_none() {
+            self.agree(&well, by).await;
+        }
+    }
+
+    /// Does to the minority what lasts. Returns the others.
+    fn afflict(&self) -> Vec<u64> {
+        let plan = &self.setup.plan;
+        let minority = if plan.lasting == Lasting::Nothing { &[][..] } else { &plan.minority[..] };
+        let (ill, well): (Vec<u64>, Vec<u64>) =
+            self.all().into_iter().partition(|node| minority.contains(node));
+        for node in ill {
+            match plan.lasting {
+                Lasting::Nothing => {}
+                Lasting::Down => {
+                    self.stop(node, Crash::LoseAll);
+                    if let Some(slot) = self.slots().get_mut(&node) {
+                        slot.held = true;
+                    }
+                }
+                Lasting::Mute => well.iter().for_each(|other| self.wire.cut(node, *other)),
+                Lasting::Deaf => well.iter().for_each(|other| self.wire.cut(*other, node)),
+            }
+        }
+        well
+    }
+
+    /// Calls a node until it has acknowledged a write.
+    async fn serves(self: &Arc<Self>, node: u64, by: Duration) {
+        let mut rng = Rng::stream(self.setup.seed, &format!("last words {node}"));
+        while time() < by {
+            let call = self.workload.call(&mut rng, self.tick());
+            if matches!(call, Call::Read(_)) {
+                continue;
+            }
+            if let Some(Told::Answer(_)) = self.call(node, call, Duration::from_secs(2)).await {
+                return;
+            }
+            SimSleep::exactly(Duration::from_millis(50)).await;
+        }
+        self.observer.accuse(LIVENESS, format!("n{node} acknowledges no write within {LIMIT:?} of calm"));
+    }
+
+    /// Reads the whole state at a node, for the history.
+    async fn read_everything(self: &Arc<Self>, node: u64, by: Duration) {
+        for probe in 0..self.workload.probes().len() {
+            loop {
+                let query = self.workload.probes().swap_remove(probe);
+                if let Some(Told::Answer(_)) =
+                    self.call(node, Call::Read(query), Duration::from_secs(2)).await
+                {
+                    break;
+                }
+                if time() >= by {
+                    self.observer
+                        .accuse(LIVENESS, format!("n{node} answers no read within {LIMIT:?} of calm"));
+                    return;
+                }
+                SimSleep::exactly(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// Every node has applied everything, and its state is that of a machine which was told the same
+    /// commands one after the other.
+    async fn agree(self: &Arc<Self>, well: &[u64], by: Duration) {
+        let last = self.observer.with_world(|world| world.applied.keys().next_back().copied());
+        let Some(last) = last else { return };
+        for node in well {
+            let reached = self.reaches(*node, last.index, by).await;
+            if !reached {
+                let what = format!("n{node} has not applied {last} within {LIMIT:?} of calm");
+                return self.observer.accuse(LIVENESS, what);
+            }
+        }
+        match self.replay() {
+            Err(what) => self.observer.accuse("determinism", what),
+            Ok(expected) => {
+                for node in well {
+                    self.compare(*node, &expected).await;
+                }
+            }
+        }
+    }
+
+    async fn reaches(&self, node: u64, index: LogIndex, by: Duration) -> bool {
+        loop {
+            let status = self.slots()[&node].up.as_ref().and_then(|up| up.status.clone());
+            let applied = status.and_then(|status| status.get().applied);
+            if applied.is_some_and(|applied| applied.index >= index) {
+                return true;
+            }
+            if time() >= by {
+                return false;
+            }
+            SimSleep::exactly(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The answers to the probes of a machine that is told everything that was applied.
+    fn replay(&self) -> Result<Vec<bytes::Bytes>, String> {
+        let slots = self.slots();
+        let status = slots.values().find_map(|slot| slot.up.as_ref()?.status.as_ref());
+        let cluster = status.map(|status| status.get().cluster_id).ok_or("no node is up")?;
+        let mut machine = self.workload.machine();
+        let mut end = (None, LogTime::ZERO);
+        let applied = self.observer.with_world(|world| world.applied.clone());
+        for (position, applied) in applied {
+            let command = <W::Machine as StateMachine>::Command::decode(&applied.command)
+                .map_err(|error| format!("the command at {position} does not come back: {error}"))?;
+            let term = Term(applied.term);
+            let mut ctx = ApplyContext::new(cluster, GroupId::MAIN, term, position, applied.time);
+            let response = crate::observe::encoded(&machine.apply(&mut ctx, command));
+            if response != applied.response {
+                return Err(format!("the command at {position} has another response when it is told again"));
+            }
+            end = (Some(LogId { term, index: position.index }), applied.time);
+        }
+        let ctx = QueryContext::new(end.0, end.1);
+        let answers = self.workload.probes().into_iter();
+        Ok(answers.map(|probe| crate::observe::encoded(&machine.query(&ctx, probe))).collect())
+    }
+
+    async fn compare(&self, node: u64, expected: &[bytes::Bytes]) {
+        let Some(up) = self.slots()[&node].up.as_ref().map(|up| (up.process.clone(), up.client.clone()))
+        else {
+            return self.observer.accuse(LIVENESS, format!("n{node} is down after {LIMIT:?} of calm"));
+        };
+        let (process, Some(client)) = up else { return };
+        let client = client.with_consistency(Consistency::Local);
+        let probes = self.workload.probes();
+        let asked = process.spawn(async move {
+            let mut answers = Vec::new();
+            for probe in probes {
+                answers.push(client.read(&probe).await.map(|answer| crate::observe::encoded(&answer)));
+            }
+            answers
+        });
+        let Ok(answers) = asked.await else { return };
+        for (probe, (answer, expected)) in answers.iter().zip(expected).enumerate() {
+            if answer.as_ref().ok() != Some(expected) {
+                let what = format!(
+                    "n{node} answers probe {probe} with {answer:?}, and its history with {expected:?}"
+                );
+                return self.observer.accuse("state machine safety", what);
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A cluster of real nodes on simulated disks, wire and clocks, its clients, and what goes wrong.
+//!
+//! This folder owns one run from its start to its verdict. What is on the disk and on the wire is
+//! theirs; what is right is the oracles'.
+
+mod clients;
+mod config;
+mod faults;
+mod liveness;
+mod nodes;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::channel::mpsc;
+use quorate::node::config::Config;
+
+use self::nodes::{Slot, Trouble};
+use crate::disk::{DiskEvents, SimDisk};
+use crate::linear::Verdict;
+use crate::observe::{Mutation, Observer};
+use crate::oracle::{self, Violation};
+use crate::plan::Plan;
+use crate::rng::Rng;
+use crate::runtime::{SimSleep, time};
+use crate::trace::Trace;
+use crate::wire::{Wire, WireEvents};
+use crate::workload::{Record, Workload};
+
+/// What a run is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// Everything random comes from it.
+    pub seed: u64,
+    /// How many nodes.
+    pub nodes: u64,
+    /// How many clients.
+    pub clients: u64,
+    /// How long faults happen; after it the cluster must come to rest and serve.
+    pub length: Duration,
+    /// What goes wrong.
+    pub plan: Plan,
+    /// A bug put in on purpose.
+    pub mutation: Option<Mutation>,
+}
+
+impl Setup {
+    /// The run of a seed: size and plan are drawn from it.
+    pub fn of_seed(seed: u64, length: Duration) -> Self {
+        let nodes = *Rng::stream(seed, "size").pick(&[3, 3, 4, 5]);
+        Self { seed, nodes, clients: 4, length, plan: Plan::draw(seed, nodes, length), mutation: None }
+    }
+}
+
+/// How often something happened in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Writes that were acknowledged.
+    pub acknowledged: u64,
+    /// Writes that were refused.
+    pub refused: u64,
+    /// Writes of which nobody said anything definite.
+    pub unknown: u64,
+    /// Reads that were answered.
+    pub reads: u64,
+    /// Stops of a process or a machine.
+    pub crashes: u64,
+    /// Crashes of whoever led.
+    pub leader_crashes: u64,
+    /// Snapshots that nodes came to have.
+    pub snapshots: u64,
+    /// Times that a conflicting tail was removed from a log.
+    pub truncations: u64,
+    /// The highest term.
+    pub term: u64,
+    /// What the disks went through.
+    pub disk: DiskEvents,
+    /// What the wire went through.
+    pub wire: WireEvents,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it was made.
+    pub setup: Setup,
+    /// What was wrong first.
+    pub violation: Option<Violation>,
+    /// The search for an order of the clients' operations was given up: no pass.
+    pub undecided: Option<String>,
+    /// A hash of everything that happened, and how much it was.
+    pub hash: (u64, u64),
+    /// How often what happened.
+    pub counts: Counts,
+    /// What happened, to read.
+    pub trace: Trace,
+}
+
+/// What a run's tasks share.
+pub(crate) struct Sim<W: Workload> {
+    setup: Setup,
+    workload: W,
+    config: Config,
+    wire: Wire,
+    observer: Observer,
+    trace: Trace,
+    slots: Mutex<BTreeMap<u64, Slot<W>>>,
+    history: Mutex<Vec<Record>>,
+    counts: Mutex<Counts>,
+    /// Nodes that stopped or did not start, though nobody stopped them.
+    trouble: mpsc::UnboundedSender<Trouble>,
+    /// The next time of a record, and the next unique number.
+    ticks: AtomicU64,
+}
+
+impl<W: Workload> Sim<W> {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<u64, Slot<W>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn tick(&self) -> u64 {
+        self.ticks.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn tell(&self, what: String) {
+        self.trace.tell(time(), what);
+    }
+
+    fn all(&self) -> Vec<u64> {
+        (1..=self.setup.nodes).collect()
+    }
+}
+
+/// Runs a cluster. To be called inside a simulation of its own.
+pub async fn run<W: Workload>(setup: Setup, workload: W) -> Report {
+    let trace = Trace::default();
+    let seed = setup.seed;
+    let wire = Wire::new(Rng::stream(seed, "wire"), trace.clone());
+    let observer = Observer::new(setup.nodes as usize, trace.clone(), oracle::all());
+    let slot = |node| (node, Slot::new(SimDisk::new(Rng::stream(seed, &format!("disk {node}")))));
+    let (trouble, troubles) = mpsc::unbounded();
+    let sim = Arc::new(Sim {
+        config: config::draw(seed),
+        slots: Mutex::new((1..=setup.nodes).map(slot).collect()),
+        history: Mutex::default(),
+        counts: Mutex::default(),
+        ticks: AtomicU64::new(1),
+        setup,
+        workload,
+        wire,
+        observer,
+        trace,
+        trouble,
+    });
+    for node in sim.all() {
+        sim.start(node);
+    }
+    let guards = sim.guard(troubles);
+    let faults = sim.clone().begin_faults();
+    sim.clients().await;
+    for fault in faults {
+        fault.abort();
+    }
+    sim.settle().await;
+    drop(guards);
+    // A moment in which what is on its way arrives and is seen.
+    SimSleep::exactly(Duration::from_millis(100)).await;
+    sim.observer.end();
+    sim.report()
+}
+
+impl<W: Workload> Sim<W> {
+    fn report(&self) -> Report {
+        let mut undecided = None;
+        if self.observer.violation().is_none() {
+            let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+            match self.workload.judge(&history) {
+                (Verdict::Linearizable, _) => {}
+                (Verdict::NotLinearizable { .. }, what) => self.observer.accuse("linearizability", what),
+                (Verdict::Undecided, what) => undecided = Some(what),
+            }
+        }
+        let mut counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.wire = self.wire.events();
+        counts.truncations = self.observer.with_world(|world| world.truncations);
+        for slot in self.slots().values() {
+            counts.disk.add(slot.disk.events());
+        }
+        Report {
+            setup: self.setup.clone(),
+            violation: self.observer.violation(),
+            undecided,
+            hash: self.trace.hash(),
+            counts,
+            trace: self.trace.clone(),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Starting and stopping nodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::channel::mpsc;
+use futures::future::{Either, select};
+use madsim::runtime::{Handle, NodeHandle};
+use madsim::task::JoinHandle;
+use quorate::client::Client;
+use quorate::node::status::{Role, Status};
+use quorate::storage::Storage;
+use quorate::types::NodeId;
+use quorate::watch::Watcher;
+use quorate::{Cluster, Node};
+use quorate_redb::RedbStorage;
+
+use super::Sim;
+use crate::disk::{Crash, SimDisk};
+use crate::observe::{Mutation, Observation, Observed, ObservedStorage};
+use crate::runtime::{Clock, SimRuntime, SimSleep, set_clock};
+use crate::wire::{Death, Wire};
+use crate::workload::Workload;
+
+/// A process that runs.
+pub(super) struct Up<W: Workload> {
+    /// madsim's name for it; another one for every boot.
+    pub(super) process: NodeHandle,
+    pub(super) boot: u64,
+    /// There once it has started.
+    pub(super) client: Option<Client<Observed<W::Machine>>>,
+    pub(super) status: Option<Watcher<Status>>,
+    /// Asks it to hand over its leadership.
+    pub(super) transfer: Option<mpsc::UnboundedSender<NodeId>>,
+}
+
+/// A machine and its disk.
+pub(super) struct Slot<W: Workload> {
+    pub(super) disk: SimDisk,
+    pub(super) clock: Clock,
+    pub(super) up: Option<Up<W>>,
+    /// What the disk is left as when its fuse blows, and for how long the machine is down then.
+    pub(super) at_the_fuse: (Crash, Duration),
+    /// It was given a reason to stop by itself, in this boot.
+    pub(super) excused: bool,
+    /// It stays down.
+    pub(super) held: bool,
+}
+
+impl<W: Workload> Slot<W> {
+    pub(super) fn new(disk: SimDisk) -> Self {
+        Self {
+            disk,
+            clock: Clock::default(),
+            up: None,
+            at_the_fuse: (Crash::LoseAll, Duration::ZERO),
+            excused: false,
+            held: false,
+        }
+    }
+}
+
+/// A node stopped, or did not start.
+pub(super) struct Trouble {
+    node: u64,
+    boot: u64,
+    why: String,
+}
+
+/// How long a node that stopped by itself is down.
+const RESTART: Duration = Duration::from_millis(300);
+
+impl<W: Workload> Sim<W> {
+    /// Starts a node that is down and may be up.
+    pub(super) fn start(self: &Arc<Self>, node: u64) {
+        let boot = self.observer.boot(node);
+        let mut slots = self.slots();
+        let Some(slot) = slots.get_mut(&node).filter(|slot| slot.up.is_none() && !slot.held) else { return };
+        slot.excused = false;
+        slot.disk.lie_about_flushes(self.setup.mutation == Some(Mutation::LyingDisk));
+        let process = Handle::current().create_node().name(format!("n{node} boot {boot}")).build();
+        set_clock(process.id(), slot.clock);
+        slot.up = Some(Up { process: process.clone(), boot, client: None, status: None, transfer: None });
+        let disk = slot.disk.clone();
+        drop(slots);
+        self.tell(format!("n{node} boots (boot {boot})"));
+        let sim = self.clone();
+        process.spawn(async move {
+            let why = match sim.open(node, boot, &disk).await {
+                Ok(running) => sim.watch(node, boot, running).await,
+                Err(why) => why,
+            };
+            let _ = sim.trouble.unbounded_send(Trouble { node, boot, why });
+        });
+    }
+
+    async fn open(&self, node: u64, boot: u64, disk: &SimDisk) -> Result<Node<Observed<W::Machine>>, String> {
+        let storage = RedbStorage::builder("data")
+            .preallocate_bytes(256 << 10)
+            .cache_bytes(4 << 20)
+            .low_water_bytes(1 << 20)
+            .ballast_bytes(1 << 20)
+            .hooks(disk.hooks())
+            .open()
+            .map_err(|error| format!("the storage does not open: {}", with_sources(&error)))?;
+        self.start_node(node, boot, storage).await
+    }
+
+    async fn start_node(
+        &self,
+        node: u64,
+        boot: u64,
+        storage: impl Storage,
+    ) -> Result<Node<Observed<W::Machine>>, String> {
+        let observer = self.observer.clone();
+        let storage = ObservedStorage::new(storage, observer.clone(), node, boot, self.setup.mutation);
+        Node::builder(Observed::new(self.workload.machine(), observer, node, boot))
+            .storage(storage)
+            .transport(self.wire.connect(node))
+            .cluster(Cluster::bootstrap(self.all().into_iter().map(Wire::member)))
+            .config(self.config.clone())
+            .start_on::<SimRuntime>()
+            .await
+            .map_err(|error| format!("the node does not start: {}", with_sources(&error)))
+    }
+
+    /// Tells what a node does, until it stops; says why it did.
+    async fn watch(&self, node: u64, boot: u64, running: Node<Observed<W::Machine>>) -> String {
+        let mut watcher = running.status();
+        let (transfer, mut asked) = mpsc::unbounded();
+        if let Some(up) =
+            self.slots().get_mut(&node).and_then(|slot| slot.up.as_mut()).filter(|up| up.boot == boot)
+        {
+            up.client = Some(running.plain_client());
+            up.status = Some(watcher.clone());
+            up.transfer = Some(transfer);
+        }
+        let mut before = watcher.get();
+        let mut now = Some(before.clone());
+        while let Some(status) = now {
+            self.note(node, &before, &status);
+            if let Some(reason) = status.stopped() {
+                return format!("the node stopped: {reason}");
+            }
+            before = status;
+            now = loop {
+                match select(Box::pin(watcher.changed()), asked.next()).await {
+                    Either::Left((changed, _)) => break changed,
+                    Either::Right((Some(to), _)) => running.transfer_leader(to).await,
+                    // Its slot has let go of it: it is about to be killed.
+                    Either::Right((None, _)) => std::future::pending().await,
+                }
+            };
+        }
+        "the node is gone".to_owned()
+    }
+
+    fn note(&self, node: u64, before: &Status, status: &Status) {
+        self.observer.see(node, &Observation::Status { status });
+        if status.role == Role::Leader && (before.role, before.term) != (status.role, status.term) {
+            self.tell(format!("n{node} leads {}", status.term));
+        }
+        if status.snapshot != before.snapshot {
+            self.tell(format!("n{node} has a snapshot up to {:?}", status.snapshot));
+        }
+        self.count(|counts| {
+            counts.term = counts.term.max(status.term.get());
+            counts.snapshots += u64::from(status.snapshot > before.snapshot);
+        });
+    }
+
+    /// Stops a node as `crash` says. `false` when it is down already.
+    pub(super) fn stop(&self, node: u64, crash: Crash) -> bool {
+        let Some(up) = self.slots().get_mut(&node).and_then(|slot| slot.up.take()) else { return false };
+        let leads = up.status.as_ref().is_some_and(|status| status.get().role == Role::Leader);
+        self.tell(format!("n{node} stops ({crash:?})"));
+        // The power goes first: tasks are dropped later, and destructors must not touch the disk.
+        let disk = self.slots()[&node].disk.clone();
+        disk.crash(crash);
+        self.observer.crashed(node);
+        let death = if crash == Crash::Process { Death::Process } else { Death::Power };
+        self.wire.kill(node, death);
+        Handle::current().kill(up.process.id());
+        self.count(|counts| {
+            counts.crashes += 1;
+            counts.leader_crashes += u64::from(leads);
+        });
+        true
+    }
+
+    /// Restarts nodes whose fuse blows, and those that stop by themselves with a reason; without
+    /// one it is a violation.
+    pub(super) fn guard(self: &Arc<Self>, mut troubles: mpsc::UnboundedReceiver<Trouble>) -> Guards {
+        let mut tasks = Vec::new();
+        for node in self.all() {
+            let sim = self.clone();
+            tasks.push(madsim::task::spawn(async move {
+                let mut death = sim.slots()[&node].disk.watch_death();
+                while death.until(|dead| *dead).await.is_some() {
+                    let (crash, down) = sim.slots()[&node].at_the_fuse;
+                    if sim.stop(node, crash) {
+                        SimSleep::exactly(down).await;
+                        sim.start(node);
+                    } else {
+                        sim.slots()[&node].disk.crash(crash);
+                    }
+                }
+            }));
+        }
+        let sim = self.clone();
+        tasks.push(madsim::task::spawn(async move {
+            while let Some(trouble) = troubles.next().await {
+                sim.hear(trouble);
+            }
+        }));
+        Guards(tasks)
+    }
+
+    fn hear(self: &Arc<Self>, Trouble { node, boot, why }: Trouble) {
+        let slots = self.slots();
+        let slot = &slots[&node];
+        // Somebody stopped it meanwhile, or is about to.
+        if slot.disk.is_dead() || slot.up.as_ref().is_none_or(|up| up.boot != boot) {
+            return;
+        }
+        let excused = slot.excused;
+        drop(slots);
+        self.tell(format!("n{node}: {why}"));
+        if !excused {
+            self.observer.accuse("nodes keep running", format!("n{node} (boot {boot}): {why}"));
+        }
+        let sim = self.clone();
+        madsim::task::spawn(async move {
+            if sim.stop(node, Crash::Subset) {
+                SimSleep::exactly(RESTART).await;
+                sim.start(node);
+            }
+        });
+    }
+
+    /// The node that leads the highest term, as the nodes say themselves.
+    pub(super) fn leader(&self) -> Option<u64> {
+        let slots = self.slots();
+        let leads = slots.iter().filter_map(|(node, slot)| {
+            let status = slot.up.as_ref()?.status.as_ref()?.get();
+            (status.role == Role::Leader).then_some((status.term, *node))
+        });
+        leads.max().map(|(_, node)| node)
+    }
+}
+
+/// Ends its tasks when dropped.
+pub(super) struct Guards(Vec<JoinHandle<()>>);
+
+impl Drop for Guards {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,196 @@
+//! What crashes leave, and that the storage plugin keeps on it what it said it kept.
+
+use std::path::Path;
+
+use futures::FutureExt;
+use quorate::runtime::Runtime;
+use quorate::storage::{Flushed, Identity, Storage, Write};
+use quorate::types::{ClusterId, DiskId, GroupId, LogIndex, NodeId};
+use quorate_redb::RedbStorage;
+use quorate_redb::hooks::Open;
+
+use super::*;
+use crate::runtime::SimRuntime;
+
+const FILE: &str = "d/file";
+
+fn disk(seed: u64) -> SimDisk {
+    SimDisk::new(Rng::new(seed))
+}
+
+/// A file whose name and first 4 KiB of ones are flushed.
+fn with_file(disk: &SimDisk) -> Box<dyn quorate_redb::hooks::StorageBackend> {
+    let hooks = disk.hooks();
+    hooks.files.create_dir(Path::new("d")).expect("there is power");
+    let file = (hooks.backend)(Path::new(FILE), Open::New).expect("there is power");
+    file.write(0, &[1; 4096]).expect("there is power");
+    file.sync_data().expect("there is power");
+    hooks.files.sync_dir(Path::new("d")).expect("there is power");
+    file
+}
+
+fn content(disk: &SimDisk) -> Vec<u8> {
+    let file = (disk.hooks().backend)(Path::new(FILE), Open::Existing).expect("it was flushed");
+    let mut bytes = vec![0; file.len().expect("there is power") as usize];
+    file.read(0, &mut bytes).expect("there is power");
+    bytes
+}
+
+#[test]
+fn a_process_that_dies_loses_nothing_and_the_power_all_that_was_not_flushed() {
+    for (crash, left) in [(Crash::Process, 2), (Crash::LoseAll, 1)] {
+        let disk = disk(1);
+        let file = with_file(&disk);
+        file.write(0, &[2; 4096]).expect("there is power");
+        disk.crash(crash);
+        assert_eq!(content(&disk), [left; 4096], "{crash:?}");
+        file.write(0, &[3; 4096]).expect_err("a handle of before the crash");
+        assert_eq!(disk.events().losses, u64::from(crash == Crash::LoseAll));
+    }
+}
+
+#[test]
+fn a_subset_keeps_or_loses_whole_writes_and_a_later_one_without_an_earlier() {
+    let (mut first, mut second, mut only_second) = (0, 0, 0);
+    for seed in 0..200 {
+        let disk = disk(seed);
+        let file = with_file(&disk);
+        file.write(0, &[2; 2048]).expect("there is power");
+        file.write(2048, &[3; 2048]).expect("there is power");
+        disk.crash(Crash::Subset);
+        let left = content(&disk);
+        let kept = |range: std::ops::Range<usize>, byte| {
+            let part = &left[range];
+            assert!(part.iter().all(|b| *b == byte) || part.iter().all(|b| *b == 1), "whole or not at all");
+            u32::from(part[0] == byte)
+        };
+        let (a, b) = (kept(0..2048, 2), kept(2048..4096, 3));
+        (first, second, only_second) = (first + a, second + b, only_second + (1 - a) * b);
+    }
+    assert!((60..140).contains(&first) && (60..140).contains(&second) && only_second > 20);
+}
+
+#[test]
+fn a_torn_write_is_torn_at_sectors_and_nowhere_else() {
+    let mut torn = 0;
+    for seed in 0..50 {
+        let disk = disk(seed);
+        with_file(&disk).write(100, &[2; 3000]).expect("there is power");
+        disk.crash(Crash::Torn { sector: 512 });
+        let left = content(&disk);
+        for sector in left[..3072].chunks(512).skip(1) {
+            assert!(sector.iter().all(|byte| *byte == sector[0]));
+        }
+        torn += disk.events().torn;
+    }
+    assert!(torn > 40, "{torn} of 50");
+}
+
+#[test]
+fn a_fuse_cuts_the_power_before_the_change_it_names() {
+    let disk = disk(1);
+    let file = with_file(&disk);
+    disk.set_fuse(Some(2));
+    file.write(0, &[2; 512]).expect("the first");
+    file.write(512, &[2; 512]).expect("the second");
+    file.sync_data().expect_err("the power fails");
+    assert!(disk.is_dead());
+    file.len().expect_err("nothing works without power");
+    disk.crash(Crash::LoseAll);
+    assert_eq!((content(&disk), disk.events().fuses_blown), (vec![1; 4096], 1));
+}
+
+#[test]
+fn a_full_disk_a_failed_flush_a_lie_and_rot() {
+    let disk = disk(1);
+    let file = with_file(&disk);
+    disk.set_capacity(Some(disk.used() + 4096));
+    file.write(4096, &[2; 4096]).expect("there is room");
+    let full = file.write(8192, &[2; 1]).expect_err("there is none");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    disk.fail_flushes(1);
+    file.sync_data().expect_err("asked for");
+    file.sync_data().expect("only one");
+    disk.lie_about_flushes(true);
+    file.write(0, &[3; 4096]).expect("over what is there");
+    file.sync_data().expect("so it says");
+    disk.crash(Crash::LoseAll);
+    assert_eq!(content(&disk)[..4096], [1; 4096]);
+    let bit = disk.rot(FILE).expect("the file is there");
+    let left = content(&disk);
+    let was = if bit < 4096 * 8 { 1 } else { 2 };
+    assert_eq!(left[(bit / 8) as usize], was ^ (1 << (bit % 8)));
+    assert_eq!(disk.rot("d/other"), None);
+}
+
+#[test]
+fn names_are_lost_in_order_and_a_rename_is_whole() {
+    let mut outcomes = std::collections::BTreeSet::new();
+    for seed in 0..100 {
+        let disk = disk(seed);
+        with_file(&disk);
+        let files = disk.hooks().files;
+        drop(files.create(Path::new("d/a")).expect("there is power"));
+        files.rename(Path::new("d/a"), Path::new("d/b")).expect("there is power");
+        files.remove(Path::new(FILE)).expect("there is power");
+        disk.crash(Crash::Subset);
+        let mut names = disk.hooks().files.list(Path::new("d")).expect("there is power");
+        names.sort();
+        outcomes.insert(names.join(" "));
+    }
+    assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), ["a file", "b", "b file", "file"]);
+}
+
+fn storage(disk: &SimDisk) -> RedbStorage {
+    let builder = RedbStorage::builder("n1").preallocate_bytes(64 << 10).ballast_bytes(0);
+    builder.low_water_bytes(0).hooks(disk.hooks()).open().expect("a crash leaves nothing that does not open")
+}
+
+/// Appends from `next`, crashes after a drawn number of changes, and returns how many were
+/// acknowledged.
+async fn append_until_the_fuse_blows(disk: &SimDisk, next: &mut u64, rng: &mut Rng) -> u64 {
+    let storage = storage(disk);
+    let identity = Identity { cluster_id: ClusterId([1; 32]), node_id: NodeId(1), disk_id: DiskId([2; 16]) };
+    storage.set_identity_once(&identity).await.expect("there is power");
+    let state = storage.open(GroupId::MAIN).await.expect("readable");
+    assert!(state.log.end >= *next, "acknowledged up to {next}, found {:?}", state.log);
+    *next = state.log.end;
+    disk.set_fuse(Some(rng.below(60)));
+    let mut acknowledged = 0;
+    loop {
+        let (flushed, receipt) = Flushed::pair();
+        let entries = vec![vec![*next as u8; 1 + rng.below(900) as usize].into()];
+        storage.write(GroupId::MAIN, Write::Append { first: LogIndex(*next), entries }, flushed);
+        if receipt.await.is_err() {
+            break;
+        }
+        *next += 1;
+        acknowledged += 1;
+    }
+    assert!(disk.is_dead());
+    acknowledged
+}
+
+#[test]
+fn the_storage_plugin_keeps_what_it_acknowledged_whatever_the_crash() {
+    let mut acknowledged = 0;
+    let run = |seed: u64| {
+        SimRuntime::seeded(seed).block_on(async move {
+            let (disk, mut rng) = (disk(seed), Rng::stream(seed, "crashes"));
+            let (mut next, mut acknowledged) = (0, 0);
+            for _ in 0..8 {
+                acknowledged += append_until_the_fuse_blows(&disk, &mut next, &mut rng).await;
+                let sector = *rng.pick(&[512, 4096]);
+                disk.crash(*rng.pick(&[Crash::LoseAll, Crash::Subset, Crash::Torn { sector }]));
+            }
+            assert!(storage(&disk).open(GroupId::MAIN).now_or_never().is_some());
+            (acknowledged, disk.image_hash())
+        })
+    };
+    for seed in 0..25 {
+        let (count, hash) = run(seed);
+        acknowledged += count;
+        assert!(seed > 1 || run(seed).1 == hash, "the same seed leaves the same image");
+    }
+    assert!(acknowledged > 200, "{acknowledged}");
+}

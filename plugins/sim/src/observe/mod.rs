@@ -1,0 +1,239 @@
+//! Eyes on a running cluster: the real storage and the user's machine, wrapped so that everything
+//! they do is told to the oracles.
+//!
+//! This folder owns the wrappers, the model of each node's log that they keep, and what they tell.
+//! What is right and what is wrong is decided in `oracle`.
+
+mod entry;
+mod log;
+mod machine;
+mod storage;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate::node::status::Status;
+use quorate::types::{LogTime, Position};
+
+pub use self::entry::{EntryMark, VoteMark};
+pub use self::log::{Log, NodeLog, Op};
+pub use self::machine::Observed;
+pub(crate) use self::machine::encoded;
+pub use self::storage::{Mutation, ObservedStorage};
+use crate::oracle::{Oracle, Violation};
+use crate::runtime::time;
+use crate::trace::Trace;
+
+/// A command that a node applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedCommand {
+    /// Where it stands.
+    pub position: Position,
+    /// The term of its entry.
+    pub term: u64,
+    /// The log's clock there.
+    pub time: LogTime,
+    /// Its bytes.
+    pub command: Bytes,
+    /// The bytes of its response.
+    pub response: Bytes,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Observation<'a> {
+    /// A node has opened its storage and read what is there.
+    Opened {
+        /// What was found.
+        found: &'a Log,
+    },
+    /// A node's storage was given something to write.
+    Queued {
+        /// What.
+        op: &'a Op,
+    },
+    /// A node was told that its storage would keep something.
+    Flushed {
+        /// What.
+        op: &'a Op,
+    },
+    /// A node's status changed.
+    Status {
+        /// What it is now.
+        status: &'a Status,
+    },
+    /// A node applied a command.
+    Applied {
+        /// Which.
+        applied: &'a AppliedCommand,
+    },
+    /// A client was told that its command was applied.
+    Acknowledged {
+        /// Where, and with which response.
+        applied: &'a AppliedCommand,
+    },
+    /// A client was told that its command was not applied, and will not be.
+    Refused {
+        /// Its bytes.
+        command: &'a Bytes,
+    },
+}
+
+/// What is known of all nodes.
+#[derive(Debug, Default)]
+pub struct World {
+    /// How many nodes there are.
+    pub size: usize,
+    /// Their logs.
+    pub logs: BTreeMap<u64, NodeLog>,
+    /// What was applied at each position, as the first node to do so told it.
+    pub applied: BTreeMap<Position, AppliedCommand>,
+    /// How often a conflicting tail was removed from a log.
+    pub truncations: u64,
+}
+
+struct Inner {
+    world: World,
+    oracles: Vec<Box<dyn Oracle>>,
+    trace: Trace,
+    violation: Option<Violation>,
+}
+
+/// Tells the oracles what happens. Clones are the same observer.
+#[derive(Clone)]
+pub struct Observer(Arc<Mutex<Inner>>);
+
+impl Observer {
+    /// An observer of `size` nodes.
+    pub fn new(size: usize, trace: Trace, oracles: Vec<Box<dyn Oracle>>) -> Self {
+        let world = World { size, ..World::default() };
+        Self(Arc::new(Mutex::new(Inner { world, oracles, trace, violation: None })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells every oracle.
+    pub fn see(&self, node: u64, observation: &Observation<'_>) {
+        let at = time();
+        let inner = &mut *self.lock();
+        inner.mark(at, node, observation);
+        if let Err(what) = inner.world.note(node, observation) {
+            inner.blame(Violation { at, oracle: "receipts in order", what });
+        }
+        inner.ask(at, |oracle, world| oracle.see(world, node, observation));
+    }
+
+    /// A node has opened its storage, and this is in it.
+    pub fn reopened(&self, node: u64, found: &Log) {
+        let at = time();
+        let inner = &mut *self.lock();
+        if let Err(what) = inner.world.logs.entry(node).or_default().reopen(found) {
+            let what = format!("n{node}: {what}");
+            inner.blame(Violation { at, oracle: "durability", what });
+        }
+        let observation = Observation::Opened { found };
+        inner.mark(at, node, &observation);
+        inner.ask(at, |oracle, world| oracle.see(world, node, &observation));
+    }
+
+    /// A node was stopped, by whatever: what it had queued was kept or not.
+    pub fn crashed(&self, node: u64) {
+        self.lock().world.logs.entry(node).or_default().crash();
+    }
+
+    /// The run is over: the last word of every oracle.
+    pub fn end(&self) {
+        let at = time();
+        self.lock().ask(at, |oracle, world| oracle.end(world));
+    }
+
+    /// Something is wrong that no oracle sees.
+    pub fn accuse(&self, oracle: &'static str, what: String) {
+        let at = time();
+        self.lock().blame(Violation { at, oracle, what });
+    }
+
+    /// The first thing that was wrong.
+    pub fn violation(&self) -> Option<Violation> {
+        self.lock().violation.clone()
+    }
+
+    /// The number of the boot that a node is in, or will be when it is started.
+    pub fn boot(&self, node: u64) -> u64 {
+        self.lock().world.logs.entry(node).or_default().boot()
+    }
+
+    /// Looks at what is known of all nodes.
+    pub fn with_world<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+        look(&self.lock().world)
+    }
+
+    /// Whether a write of a boot is still of interest: a dead process's destructors tell tales.
+    fn is_boot(&self, node: u64, boot: u64) -> bool {
+        self.lock().world.logs.get(&node).is_some_and(|log| log.boot() == boot)
+    }
+}
+
+impl Inner {
+    fn ask(&mut self, at: Duration, mut question: impl FnMut(&mut dyn Oracle, &World) -> Result<(), String>) {
+        for index in 0..self.oracles.len() {
+            let oracle = &mut *self.oracles[index];
+            let name = oracle.name();
+            if let Err(what) = question(oracle, &self.world) {
+                self.blame(Violation { at, oracle: name, what });
+            }
+        }
+    }
+
+    fn blame(&mut self, violation: Violation) {
+        // What follows from the first is of no interest.
+        if self.violation.is_none() {
+            self.trace.tell(violation.at, format!("VIOLATION of {}: {}", violation.oracle, violation.what));
+            self.violation = Some(violation);
+        }
+    }
+
+    fn mark(&self, at: Duration, node: u64, observation: &Observation<'_>) {
+        let (kind, bytes) = match observation {
+            Observation::Opened { found } => ("opened", format!("{found:?}").into_bytes()),
+            Observation::Queued { op } => ("queued", format!("{op:?}").into_bytes()),
+            Observation::Flushed { op } => ("flushed", format!("{op:?}").into_bytes()),
+            Observation::Status { status } => {
+                let Status { role, term, leader, last_log, committed, applied, .. } = status;
+                (
+                    "status",
+                    format!("{role:?} {term:?} {leader:?} {last_log:?} {committed:?} {applied:?}").into(),
+                )
+            }
+            Observation::Applied { applied } => ("applied", format!("{applied:?}").into_bytes()),
+            Observation::Acknowledged { applied } => ("acknowledged", format!("{applied:?}").into_bytes()),
+            Observation::Refused { command } => ("refused", command.to_vec()),
+        };
+        self.trace.mark(at, kind, node, &bytes);
+    }
+}
+
+impl World {
+    fn note(&mut self, node: u64, observation: &Observation<'_>) -> Result<(), String> {
+        let log = self.logs.entry(node).or_default();
+        match observation {
+            Observation::Queued { op } => {
+                let removes = matches!(op, Op::Truncate(from) if log.queued().last() >= Some(*from));
+                self.truncations += u64::from(removes);
+                log.queue((*op).clone());
+            }
+            Observation::Flushed { op } if !log.flushed(op) => {
+                return Err(format!("n{node} was told of {op:?} before what was queued earlier"));
+            }
+            Observation::Applied { applied } => {
+                self.applied.entry(applied.position).or_insert_with(|| (*applied).clone());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

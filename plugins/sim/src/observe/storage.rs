@@ -1,0 +1,156 @@
+//! A storage, with an eye on what it is given and what it promises; and, to show that the oracles
+//! see, what a storage that breaks its promises would do.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use quorate::error::StorageError;
+use quorate::storage::{
+    Flushed, GroupState, Health, Identity, SnapshotWriter, Storage, StoredSnapshot, Write,
+};
+use quorate::types::{GroupId, LogIndex};
+use quorate::watch::Watcher;
+
+use super::{EntryMark, Log, Observation, Observer, Op, VoteMark};
+
+/// A bug put in on purpose, chosen when a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// A write is acknowledged when it is queued.
+    EarlyAcknowledgement,
+    /// A vote is acknowledged and never written.
+    ForgottenVote,
+    /// The disk says that it flushed, and did not.
+    LyingDisk,
+    /// What conflicts with the leader's log is not removed.
+    SkippedTruncation,
+    /// Reads are answered from whatever the node has applied.
+    StaleRead,
+}
+
+impl Mutation {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::EarlyAcknowledgement,
+        Self::ForgottenVote,
+        Self::LyingDisk,
+        Self::SkippedTruncation,
+        Self::StaleRead,
+    ];
+}
+
+/// A storage that tells what it is given.
+pub struct ObservedStorage<S> {
+    storage: S,
+    observer: Observer,
+    node: u64,
+    boot: u64,
+    mutation: Option<Mutation>,
+}
+
+impl<S: Storage> ObservedStorage<S> {
+    /// Wraps the storage of a boot of a node.
+    pub fn new(storage: S, observer: Observer, node: u64, boot: u64, mutation: Option<Mutation>) -> Self {
+        Self { storage, observer, node, boot, mutation }
+    }
+
+    /// A receipt that tells of its use, and then uses `flushed`.
+    fn telling(&self, op: Op, flushed: Flushed) -> Flushed {
+        let (observer, node, boot) = (self.observer.clone(), self.node, self.boot);
+        Flushed::new(move |result| match result {
+            Ok(()) => {
+                if observer.is_boot(node, boot) {
+                    observer.see(node, &Observation::Flushed { op: &op });
+                }
+                flushed.durable();
+            }
+            Err(error) => flushed.failed(error),
+        })
+    }
+
+    /// What is in the storage, read back whole.
+    async fn found(&self, group: GroupId, state: &GroupState) -> Result<Log, StorageError> {
+        let mut log = Log { vote: state.vote.as_ref().map(VoteMark::of), ..Log::default() };
+        // One before the first, when anything was ever purged.
+        log.purged = state.purged.as_ref().and_then(|_| state.log.start.checked_sub(1));
+        let mut next = state.log.start;
+        while next < state.log.end {
+            let range = LogIndex(next)..LogIndex(state.log.end);
+            let entries = self.storage.read(group, range, 1 << 20).await?;
+            if entries.is_empty() {
+                break;
+            }
+            for entry in entries {
+                log.entries.insert(next, EntryMark::of(next, &entry));
+                next += 1;
+            }
+        }
+        Ok(log)
+    }
+}
+
+#[async_trait]
+impl<S: Storage> Storage for ObservedStorage<S> {
+    async fn identity(&self) -> Result<Option<Identity>, StorageError> {
+        self.storage.identity().await
+    }
+
+    async fn set_identity_once(&self, identity: &Identity) -> Result<(), StorageError> {
+        self.storage.set_identity_once(identity).await
+    }
+
+    async fn open(&self, group: GroupId) -> Result<GroupState, StorageError> {
+        let state = self.storage.open(group).await?;
+        let found = self.found(group, &state).await?;
+        if self.observer.is_boot(self.node, self.boot) {
+            self.observer.reopened(self.node, &found);
+        }
+        Ok(state)
+    }
+
+    fn write(&self, group: GroupId, write: Write, flushed: Flushed) {
+        let Some(op) = Op::of(&write) else { return self.storage.write(group, write, flushed) };
+        if self.observer.is_boot(self.node, self.boot) {
+            self.observer.see(self.node, &Observation::Queued { op: &op });
+        }
+        let flushed = self.telling(op.clone(), flushed);
+        match (self.mutation, &op) {
+            (Some(Mutation::EarlyAcknowledgement), _) => {
+                flushed.durable();
+                self.storage.write(group, write, Flushed::ignored());
+            }
+            (Some(Mutation::ForgottenVote), Op::Vote(_))
+            | (Some(Mutation::SkippedTruncation), Op::Truncate(_)) => {
+                // In its place something that does nothing, so that receipts stay in order.
+                self.storage.write(group, Write::Truncate { from: LogIndex(u64::MAX) }, flushed);
+            }
+            _ => self.storage.write(group, write, flushed),
+        }
+    }
+
+    async fn read(
+        &self,
+        group: GroupId,
+        range: Range<LogIndex>,
+        max_bytes: usize,
+    ) -> Result<Vec<Bytes>, StorageError> {
+        self.storage.read(group, range, max_bytes).await
+    }
+
+    async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError> {
+        self.storage.snapshot_writer(group).await
+    }
+
+    async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError> {
+        self.storage.snapshot(group).await
+    }
+
+    fn health(&self) -> Watcher<Health> {
+        self.storage.health()
+    }
+
+    async fn close(&self) {
+        self.storage.close().await;
+    }
+}

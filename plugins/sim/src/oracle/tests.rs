@@ -1,0 +1,163 @@
+//! Each oracle sees what it is there for, and accepts what is right.
+
+use quorate::types::{LogIndex, LogTime, Position};
+
+use super::*;
+use crate::observe::{AppliedCommand, EntryMark, Log, Observer, Op, VoteMark};
+use crate::trace::Trace;
+
+/// What three nodes do, and which oracle has something against it.
+struct Story(Observer);
+
+impl Story {
+    fn new() -> Self {
+        Self(Observer::new(3, Trace::default(), all()))
+    }
+
+    fn queue(self, node: u64, op: Op) -> Self {
+        self.0.see(node, &Observation::Queued { op: &op });
+        self
+    }
+
+    fn write(self, node: u64, op: Op) -> Self {
+        let this = self.queue(node, op.clone());
+        this.0.see(node, &Observation::Flushed { op: &op });
+        this
+    }
+
+    fn apply(self, node: u64, index: u64, command: &'static str) -> Self {
+        let applied = applied(index, command);
+        self.0.see(node, &Observation::Applied { applied: &applied });
+        self
+    }
+
+    fn acknowledge(self, index: u64, command: &'static str) -> Self {
+        let applied = applied(index, command);
+        self.0.see(0, &Observation::Acknowledged { applied: &applied });
+        self
+    }
+
+    fn refuse(self, command: &'static str) -> Self {
+        self.0.see(0, &Observation::Refused { command: &command.into() });
+        self
+    }
+
+    fn reboot(self, node: u64, found: &[Op]) -> Self {
+        let mut log = Log::default();
+        for op in found {
+            log.apply(op);
+        }
+        self.0.crashed(node);
+        self.0.reopened(node, &log);
+        self
+    }
+
+    /// Entries 0 and 1 of term 1 on two of three nodes.
+    fn agreed() -> Self {
+        Self::new().write(1, entries(0, &[1, 1])).write(2, entries(0, &[1, 1]))
+    }
+
+    fn breaks(self, oracle: &str) {
+        let violation = self.0.violation().unwrap_or_else(|| panic!("{oracle} sees nothing"));
+        assert_eq!(violation.oracle, oracle, "{violation}");
+    }
+
+    fn holds(self) {
+        assert_eq!(self.0.violation(), None);
+    }
+}
+
+fn applied(index: u64, command: &'static str) -> AppliedCommand {
+    AppliedCommand {
+        position: Position { index: LogIndex(index), ordinal: 0 },
+        term: 1,
+        time: LogTime::ZERO,
+        command: command.into(),
+        response: "done".into(),
+    }
+}
+
+/// Entries of these terms; what an entry is follows from its term.
+fn entries(first: u64, terms: &[u64]) -> Op {
+    Op::Append(first, terms.iter().map(|term| EntryMark { term: *term, hash: *term }).collect())
+}
+
+fn vote(term: u64, node: u64, committed: bool) -> Op {
+    Op::Vote(VoteMark { term, committed, node })
+}
+
+#[test]
+fn what_is_right_is_accepted() {
+    Story::agreed().apply(1, 1, "a").acknowledge(1, "a").apply(2, 1, "a").refuse("b").holds();
+    Story::new().write(1, vote(1, 1, false)).write(1, vote(1, 1, true)).write(1, vote(2, 3, false)).holds();
+    // A conflicting tail gives way.
+    Story::agreed().write(2, Op::Truncate(1)).write(2, entries(1, &[2])).holds();
+    // What was not flushed may be lost, and applied again after a boot.
+    Story::agreed()
+        .apply(1, 1, "a")
+        .queue(1, entries(2, &[1]))
+        .reboot(1, &[entries(0, &[1, 1])])
+        .apply(1, 1, "a")
+        .holds();
+}
+
+#[test]
+fn durability_sees_what_was_flushed_and_is_gone() {
+    Story::agreed().reboot(1, &[entries(0, &[1])]).breaks("durability");
+    Story::agreed().write(1, Op::Truncate(1)).reboot(1, &[entries(0, &[1, 1])]).breaks("durability");
+}
+
+#[test]
+fn receipts_out_of_order_are_seen() {
+    let story = Story::new().queue(1, vote(1, 1, false)).queue(1, entries(0, &[1]));
+    story.0.see(1, &Observation::Flushed { op: &entries(0, &[1]) });
+    story.breaks("receipts in order");
+}
+
+#[test]
+fn election_safety_sees_two_leaders_of_a_term() {
+    Story::new().write(1, vote(3, 1, true)).write(2, vote(3, 2, true)).breaks("election safety");
+}
+
+#[test]
+fn votes_sees_a_vote_go_back_and_one_given_twice() {
+    Story::new().write(1, vote(3, 1, false)).write(1, vote(2, 1, false)).breaks("votes");
+    // Flushed for one, lost, and flushed for another: a quorum could have counted both.
+    let twice = Story::new().write(1, vote(3, 1, false)).write(1, vote(3, 2, false));
+    twice.breaks("votes");
+}
+
+#[test]
+fn log_matching_sees_one_log_id_with_two_contents_or_two_pasts() {
+    let other = Op::Append(0, vec![EntryMark { term: 1, hash: 9 }]);
+    Story::agreed().write(3, other).breaks("log matching");
+    Story::new().write(1, entries(0, &[1, 3])).write(2, entries(0, &[2, 3])).breaks("log matching");
+    Story::new().write(1, entries(0, &[2, 1])).breaks("log matching");
+}
+
+#[test]
+fn commit_on_a_quorum_sees_an_entry_applied_too_early() {
+    Story::new()
+        .write(1, entries(0, &[1, 1]))
+        .queue(2, entries(0, &[1, 1]))
+        .apply(1, 1, "a")
+        .breaks("commit on a quorum");
+}
+
+#[test]
+fn state_machine_safety_sees_two_commands_at_a_position() {
+    Story::agreed().apply(1, 1, "a").apply(2, 1, "b").breaks("state machine safety");
+}
+
+#[test]
+fn monotonic_sees_a_command_applied_twice_in_a_boot() {
+    Story::agreed().apply(1, 1, "a").apply(1, 1, "a").breaks("monotonic within a boot");
+}
+
+#[test]
+fn acknowledged_sees_what_nobody_applied_and_what_was_refused_and_is() {
+    Story::agreed().acknowledge(1, "a").breaks("acknowledged");
+    Story::agreed().apply(1, 1, "a").acknowledge(1, "a").acknowledge(1, "a").breaks("acknowledged");
+    Story::agreed().refuse("a").apply(1, 1, "a").breaks("acknowledged");
+    Story::agreed().apply(1, 1, "a").refuse("a").breaks("acknowledged");
+}

@@ -1,0 +1,122 @@
+//! A few registers: the machine that a cluster is tried with when it is not the user's.
+
+use std::collections::BTreeMap;
+
+use quorate::prelude::*;
+use quorate::state_machine::Wire;
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Record, Workload};
+use crate::linear::register::{Register, RegisterOp};
+use crate::linear::{Operation, Verdict, check};
+use crate::rng::Rng;
+
+/// Registers by number.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, RaftStateMachine)]
+#[raft(
+    /// Writes a register. The weight makes the log longer and is forgotten.
+    command(1, put(key: u64, value: u64, weight: String)),
+    /// Writes a register that holds `expected`; says whether it did.
+    command(2, cas(key: u64, expected: Option<u64>, new: u64) -> bool),
+    /// Reads a register.
+    query(1, get(key: u64) -> Option<u64>),
+)]
+pub struct Registers(BTreeMap<u64, u64>);
+
+impl Registers {
+    fn put(&mut self, key: u64, value: u64, _weight: String) {
+        self.0.insert(key, value);
+    }
+
+    fn cas(&mut self, key: u64, expected: Option<u64>, new: u64) -> bool {
+        let holds = self.0.get(&key).copied() == expected;
+        if holds {
+            self.0.insert(key, new);
+        }
+        holds
+    }
+
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.get(&key).copied()
+    }
+}
+
+/// Clients that read, write, and compare and set.
+#[derive(Clone, Copy, Debug)]
+pub struct RegistersWorkload {
+    /// How many registers there are.
+    pub keys: u64,
+}
+
+/// After how many states a search is given up: some seconds.
+const BUDGET: usize = 3_000_000;
+
+impl Workload for RegistersWorkload {
+    type Machine = Registers;
+
+    fn machine(&self) -> Registers {
+        Registers::default()
+    }
+
+    fn call(&self, rng: &mut Rng, unique: u64) -> Call<RegistersCommand, RegistersQuery> {
+        let key = rng.below(self.keys);
+        match rng.below(10) {
+            0..4 => {
+                let weight = "x".repeat(rng.below(1_000) as usize);
+                Call::Write(RegistersCommand::Put { key, value: unique, weight })
+            }
+            4..6 => {
+                // What was written lately, so that some succeed.
+                let expected = Some(unique.saturating_sub(1 + rng.below(2 * self.keys)));
+                Call::Write(RegistersCommand::Cas { key, expected, new: unique })
+            }
+            _ => Call::Read(RegistersQuery::Get { key }),
+        }
+    }
+
+    fn probes(&self) -> Vec<RegistersQuery> {
+        (0..self.keys).map(|key| RegistersQuery::Get { key }).collect()
+    }
+
+    fn judge(&self, history: &[Record]) -> (Verdict, String) {
+        for key in 0..self.keys {
+            let operations: Vec<_> = history.iter().filter_map(|record| of_key(key, record)).collect();
+            let verdict = check(&Register, &operations, BUDGET);
+            if let Verdict::NotLinearizable { stuck, .. } = verdict {
+                let around = &operations[stuck.saturating_sub(4)..(stuck + 5).min(operations.len())];
+                let around: Vec<String> = around.iter().map(|op| format!("{op:?}")).collect();
+                return (
+                    verdict,
+                    format!("register {key}, at {:?}, among\n{}", operations[stuck], around.join("\n")),
+                );
+            }
+            if verdict == Verdict::Undecided {
+                return (verdict, format!("register {key}: given up after {BUDGET} states"));
+            }
+        }
+        (Verdict::Linearizable, String::new())
+    }
+}
+
+/// The operation of a record, when it is one of this key.
+fn of_key(key: u64, record: &Record) -> Option<Operation<RegisterOp>> {
+    let answer = record.ended.as_ref().map(|(_, answer)| answer);
+    let (of, op) = match &record.call {
+        Call::Write(command) => match RegistersCommand::decode(command).expect("the client encoded it") {
+            RegistersCommand::Put { key, value, .. } => (key, RegisterOp::Write(value)),
+            RegistersCommand::Cas { key, expected, new } => {
+                let response =
+                    answer.map(|answer| RegistersResponse::decode(answer).expect("the node encoded it"));
+                let done = matches!(response, Some(RegistersResponse::Cas(true)));
+                (key, RegisterOp::Cas { expected, new, done })
+            }
+        },
+        Call::Read(query) => {
+            let RegistersQuery::Get { key } = RegistersQuery::decode(query).expect("the client encoded it");
+            let RegistersAnswer::Get(seen) = RegistersAnswer::decode(answer?).expect("the node encoded it");
+            (key, RegisterOp::Read(seen))
+        }
+    };
+    let end = record.ended.as_ref().map(|(end, _)| *end);
+    (of == key).then_some(Operation { op, call: record.began, end })
+}

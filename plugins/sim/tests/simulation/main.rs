@@ -1,0 +1,22 @@
+//! Whole clusters from seeds: that they hold what they promise, that a seed is one run, and that the
+//! oracles see bugs which are put in on purpose.
+
+#[cfg(madsim)]
+mod clusters;
+#[cfg(madsim)]
+mod determinism;
+#[cfg(madsim)]
+mod mutations;
+#[cfg(madsim)]
+mod support;
+
+/// Without the cfg there is no simulation, and a test run in which nothing was simulated must not
+/// look like one that passed.
+#[cfg(not(madsim))]
+#[test]
+fn simulations_need_the_cfg_madsim() {
+    panic!(
+        "nothing is simulated without `--cfg madsim`: .cargo/config.toml sets it in `build.rustflags`, and a \
+         RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS or CARGO_BUILD_RUSTFLAGS variable replaces that silently: unset it"
+    );
+}
