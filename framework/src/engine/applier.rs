@@ -179,16 +179,18 @@ impl Applier {
             return call(self);
         }
         let this = self.clone();
-        self.block::<RT, _>(move || call(&this)).await.map_err(|error| self.fail(error))?
+        let call = move || call(&this);
+        let called = match self.workers.get() {
+            Some(workers) => workers.write(call).await,
+            None => RT::spawn_blocking(call).await,
+        };
+        called.map_err(|error| self.fail(error))?
     }
 
-    async fn block<RT: Runtime, T: Send + 'static>(
-        &self,
-        call: impl FnOnce() -> T + Send + 'static,
-    ) -> io::Result<T> {
-        match self.workers.get() {
-            Some(workers) => workers.run(call).await,
-            None => RT::spawn_blocking(call).await,
+    /// Lets the threads go.
+    pub(super) fn dismiss(&self) {
+        if let Some(workers) = self.workers.get() {
+            workers.close();
         }
     }
 
@@ -208,7 +210,11 @@ impl Applier {
             let machine = self.machine.clone();
             // A query that panics is the caller's, and changed nothing.
             let answer = move || std::panic::catch_unwind(AssertUnwindSafe(|| machine.query(&query)));
-            let joined = self.block::<RT, _>(answer).await.map_err(|_| QueryError::Stopped)?;
+            let joined = match self.workers.get() {
+                Some(workers) => workers.read(answer).await,
+                None => RT::spawn_blocking(answer).await,
+            };
+            let joined = joined.map_err(|_| QueryError::Stopped)?;
             joined.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
         } else {
             self.machine.query(&query)
@@ -355,9 +361,14 @@ impl Applier {
         Ok(())
     }
 
-    /// Before the log up to `index` is purged: what a machine on a disk needs of it must be flushed.
+    /// Whether the log up to `index` is needed no more: what a machine on a disk has of it is flushed.
+    pub(super) fn needs_no_more(&self, index: u64) -> bool {
+        !self.durable() || self.flushed_end.load(Ordering::Acquire) > index
+    }
+
+    /// Before the log up to `index` is purged: flushes what a machine on a disk needs of it.
     pub(super) fn covers(&self, index: u64) -> io::Result<()> {
-        if !self.durable() || self.flushed_end.load(Ordering::Acquire) > index {
+        if self.needs_no_more(index) {
             return Ok(());
         }
         self.flush()?;

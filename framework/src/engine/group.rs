@@ -345,6 +345,8 @@ impl<RT: Runtime> Group<RT> {
             // What was not flushed is applied again after the next start.
             tracing::warn!(%error, "the machine was not flushed when it was closed");
         }
+        // Clients may be held for longer than the runtime, which waits for its threads.
+        self.applier.dismiss();
         if matches!(why, Err(Fatal::Panicked)) { Err(()) } else { Ok(()) }
     }
 

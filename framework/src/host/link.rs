@@ -130,6 +130,8 @@ struct Outgoing {
     call: Call,
     body: Bytes,
     waiter: Waiter,
+    /// Its place in the queue, which it keeps when its caller has given up.
+    _queued: Arc<Queued>,
 }
 
 /// The requests to one peer on one lane.
@@ -230,14 +232,25 @@ impl<RT: Runtime> Link<RT> {
     ) -> Result<Reply, CallError> {
         let bytes = body.len() + frame::HEADER_BYTES;
         let queued = self.queued.fetch_add(bytes, Ordering::Relaxed);
-        let _queued = Queued(self.queued.clone(), bytes);
+        let place = Arc::new(Queued(self.queued.clone(), bytes));
         // One is always let through, or the largest command never were.
         if queued > 0 && queued + bytes > self.queue_bytes {
             return Err(CallError::Busy { queued });
         }
         let (waiter, mut answer) = oneshot::channel();
         let fate = Arc::new(Fate::default());
-        if self.tx.unbounded_send(Outgoing { fate: fate.clone(), group, call, body, waiter }).is_err() {
+        if self
+            .tx
+            .unbounded_send(Outgoing {
+                fate: fate.clone(),
+                group,
+                call,
+                body,
+                waiter,
+                _queued: place.clone(),
+            })
+            .is_err()
+        {
             return Err(CallError::NotSent(Arc::new(OpenError::Transport(TransportError::Closed))));
         }
         let answered = async {

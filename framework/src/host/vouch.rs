@@ -1,4 +1,5 @@
-//! Members that this node's own membership does not name yet, vouched for by one that it does.
+//! Members that this node's own membership does not name yet, vouched for by one that it does, or by one
+//! vouched for already.
 //!
 //! A node that was down while its peers were replaced knows none of the new ones: it would refuse
 //! the only leader it could learn from. So when somebody it does not know asks to be let in, it asks
