@@ -20,7 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Everything but [`linear`], [`rng`], [`trace`] and [`workload`] needs `--cfg madsim`, for every
+//! Everything but [`linear`], [`moment`], [`rng`], [`trace`] and [`workload`] needs `--cfg madsim`, for every
 //! crate that is built: `rustflags = ["--cfg", "madsim"]` under `[build]` in `.cargo/config.toml`, and
 //! the same as `rustdocflags` for documentation and its tests.
 //! The cfg reaches the executor, [madsim](https://docs.rs/madsim), and changes nothing in quorate.
@@ -30,6 +30,7 @@ pub mod cluster;
 #[cfg(madsim)]
 pub mod disk;
 pub mod linear;
+pub mod moment;
 #[cfg(madsim)]
 pub mod observe;
 #[cfg(madsim)]

@@ -4,12 +4,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::disk::{Crash, FlushTime};
 use crate::rng::Rng;
 use crate::wire::LinkTime;
 
 /// Something that goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
     /// The process or machine of a node stops, and starts again.
     Crash {
@@ -133,7 +135,7 @@ pub enum Fault {
 }
 
 /// A fault and its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     /// When, from the start of the run.
     pub at: Duration,
@@ -148,7 +150,7 @@ impl fmt::Display for Planned {
 }
 
 /// What a minority suffers for good while the others must go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lasting {
     /// Nothing: all are well.
     Nothing,
@@ -161,7 +163,7 @@ pub enum Lasting {
 }
 
 /// Everything that goes wrong in a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// In order of time.
     pub faults: Vec<Planned>,

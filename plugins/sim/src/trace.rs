@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::moment::Moment;
+
 /// FNV-1a, 64 bits: two runs that hash alike did alike.
 #[derive(Clone, Debug)]
 pub struct Fnv(u64);
@@ -59,9 +61,29 @@ struct Inner {
 
 /// Everything that happened, in order. Clones are the same trace.
 #[derive(Clone, Default)]
-pub struct Trace(Arc<Mutex<Inner>>);
+pub struct Trace(Arc<Mutex<Inner>>, Option<Moments>);
+
+type Moments = Arc<Mutex<Vec<(Duration, Moment)>>>;
 
 impl Trace {
+    /// A trace that also keeps what is needed to draw a run. It has the same hash.
+    pub fn recording() -> Self {
+        Self(Arc::default(), Some(Moments::default()))
+    }
+
+    /// Keeps a moment, when it is asked for.
+    pub fn record(&self, at: Duration, moment: impl FnOnce() -> Moment) {
+        if let Some(moments) = &self.1 {
+            moments.lock().unwrap_or_else(PoisonError::into_inner).push((at, moment()));
+        }
+    }
+
+    /// The moments that were kept, in order.
+    pub fn moments(&self) -> Vec<(Duration, Moment)> {
+        let moments = self.1.as_ref();
+        moments.map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,6 +11,7 @@ use quorate::client::{Client, Consistency};
 use quorate::state_machine::{StateMachine, Wire};
 
 use super::Sim;
+use crate::moment::{Moment, Outcome};
 use crate::observe::{AppliedCommand, Mutation, Observation, Observed};
 use crate::rng::Rng;
 use crate::runtime::{SimSleep, time};
@@ -18,17 +19,6 @@ use crate::workload::{Call, Record, Workload};
 
 type Command<W> = <<W as Workload>::Machine as StateMachine>::Command;
 type Query<W> = <<W as Workload>::Machine as StateMachine>::Query;
-
-/// What a client was told of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    /// The answer.
-    Answer(Bytes),
-    /// It did not happen.
-    Refused,
-    /// Nothing definite.
-    Unknown,
-}
 
 fn encoded(value: &impl Wire) -> Bytes {
     crate::observe::encoded(value)
@@ -46,7 +36,7 @@ impl<W: Workload> Sim<W> {
                     let node = rng.within(1..sim.setup.nodes + 1);
                     let call = sim.workload.call(&mut rng, sim.tick());
                     let patience = rng.millis(200..2_500);
-                    sim.call(node, call, patience).await;
+                    sim.call(Some(client), node, call, patience).await;
                 }
             })
         });
@@ -58,24 +48,26 @@ impl<W: Workload> Sim<W> {
     /// Calls a node and writes down how it went. A node that is down is not called.
     pub(super) async fn call(
         self: &Arc<Self>,
+        client: Option<u64>,
         node: u64,
         call: Call<Command<W>, Query<W>>,
         patience: Duration,
-    ) -> Option<Told> {
-        let (process, client) = {
+    ) -> Option<Outcome> {
+        let (process, asked) = {
             let slots = self.slots();
             let up = slots.get(&node)?.up.as_ref()?;
             (up.process.clone(), up.client.clone()?)
         };
-        let mut client = client.with_timeout(patience);
+        let mut asked = asked.with_timeout(patience);
         if self.setup.mutation == Some(Mutation::StaleRead) {
-            client = client.with_consistency(Consistency::Local);
+            asked = asked.with_consistency(Consistency::Local);
         }
         let (record, write) = match &call {
             Call::Write(command) => (Call::Write(encoded(command)), true),
             Call::Read(query) => (Call::Read(encoded(query)), false),
         };
         let began = self.tick();
+        self.trace.record(time(), || Moment::CallBegins { call: began, client, node, what: record.clone() });
         // Inside the process that is asked, so that it dies with it.
         let (answer, answered) = oneshot::channel();
         let sim = self.clone();
@@ -83,7 +75,7 @@ impl<W: Workload> Sim<W> {
             Call::Write(bytes) | Call::Read(bytes) => bytes.clone(),
         };
         process.spawn(async move {
-            let told = sim.ask(&client, call, bytes).await;
+            let told = sim.ask(&asked, call, bytes).await;
             let _ = answer.send(told);
         });
         // A process that is gone is not known to be: the client waits on.
@@ -92,10 +84,11 @@ impl<W: Workload> Sim<W> {
             Either::Left((Ok(told), _)) => told,
             Either::Left((Err(_), limit)) => {
                 limit.await;
-                Told::Unknown
+                Outcome::Unknown
             }
-            Either::Right(_) => Told::Unknown,
+            Either::Right(_) => Outcome::Unknown,
         };
+        self.trace.record(time(), || Moment::CallEnds { call: began, outcome: told.clone() });
         self.write_down(record, began, &told, write);
         Some(told)
     }
@@ -106,23 +99,24 @@ impl<W: Workload> Sim<W> {
         client: &Client<Observed<W::Machine>>,
         call: Call<Command<W>, Query<W>>,
         bytes: Bytes,
-    ) -> Told {
+    ) -> Outcome {
         match call {
             Call::Write(command) => match client.write(&command).await {
                 Ok(done) => {
                     let response = encoded(&done.response);
                     self.acknowledge(done.position, bytes, response.clone());
-                    Told::Answer(response)
+                    Outcome::Answered(response)
                 }
                 Err(error) if error.is_definite() => {
                     self.observer.see(0, &Observation::Refused { command: &bytes });
-                    Told::Refused
+                    Outcome::Refused
                 }
-                Err(_) => Told::Unknown,
+                Err(_) => Outcome::Unknown,
             },
-            Call::Read(query) => {
-                client.read(&query).await.map_or(Told::Refused, |answer| Told::Answer(encoded(&answer)))
-            }
+            Call::Read(query) => client
+                .read(&query)
+                .await
+                .map_or(Outcome::Refused, |answer| Outcome::Answered(encoded(&answer))),
         }
     }
 
@@ -135,20 +129,20 @@ impl<W: Workload> Sim<W> {
         self.observer.see(0, &Observation::Acknowledged { applied: &applied });
     }
 
-    fn write_down(&self, call: Call<Bytes, Bytes>, began: u64, told: &Told, write: bool) {
+    fn write_down(&self, call: Call<Bytes, Bytes>, began: u64, told: &Outcome, write: bool) {
         self.count(|counts| match told {
-            Told::Answer(_) if write => counts.acknowledged += 1,
-            Told::Refused if write => counts.refused += 1,
-            Told::Unknown if write => counts.unknown += 1,
-            Told::Answer(_) => counts.reads += 1,
+            Outcome::Answered(_) if write => counts.acknowledged += 1,
+            Outcome::Refused if write => counts.refused += 1,
+            Outcome::Unknown if write => counts.unknown += 1,
+            Outcome::Answered(_) => counts.reads += 1,
             _ => {}
         });
         let ended = match told {
-            Told::Answer(answer) => Some((self.tick(), answer.clone())),
+            Outcome::Answered(answer) => Some((self.tick(), answer.clone())),
             // It did not happen, or changed nothing: no part of the history.
-            Told::Refused => return,
-            Told::Unknown if !write => return,
-            Told::Unknown => None,
+            Outcome::Refused => return,
+            Outcome::Unknown if !write => return,
+            Outcome::Unknown => None,
         };
         self.history.lock().unwrap_or_else(PoisonError::into_inner).push(Record { call, began, ended });
     }

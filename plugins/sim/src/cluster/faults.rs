@@ -9,6 +9,7 @@ use quorate::types::NodeId;
 
 use super::Sim;
 use crate::disk::{Crash, FlushTime};
+use crate::moment::Moment;
 use crate::plan::{Fault, Planned};
 use crate::runtime::{SimSleep, set_clock, time};
 use crate::wire::LinkTime;
@@ -21,15 +22,17 @@ impl<W: Workload> Sim<W> {
     /// A task for every fault of the plan.
     pub(super) fn begin_faults(self: Arc<Self>) -> Vec<JoinHandle<()>> {
         let faults = self.setup.plan.faults.clone();
-        let begin = |Planned { at, fault }| {
+        let begin = |(place, Planned { at, fault })| {
             let sim = self.clone();
             madsim::task::spawn(async move {
                 SimSleep::exactly(at).await;
                 sim.tell(format!("fault: {fault:?}"));
+                sim.trace.record(time(), || Moment::FaultBegins { fault: place });
                 sim.happen(fault).await;
+                sim.trace.record(time(), || Moment::FaultEnds { fault: place });
             })
         };
-        faults.into_iter().map(begin).collect()
+        faults.into_iter().enumerate().map(begin).collect()
     }
 
     async fn happen(self: &Arc<Self>, fault: Fault) {

@@ -8,8 +8,8 @@ use quorate::state_machine::{ApplyContext, QueryContext, StateMachine, Wire};
 use quorate::types::{GroupId, LogId, LogIndex, LogTime, Term};
 
 use super::Sim;
-use super::clients::Told;
 use crate::disk::Crash;
+use crate::moment::Outcome;
 use crate::plan::Lasting;
 use crate::rng::Rng;
 use crate::runtime::{SimSleep, time};
@@ -73,7 +73,7 @@ impl<W: Workload> Sim<W> {
             if matches!(call, Call::Read(_)) {
                 continue;
             }
-            if let Some(Told::Answer(_)) = self.call(node, call, Duration::from_secs(2)).await {
+            if let Some(Outcome::Answered(_)) = self.call(None, node, call, Duration::from_secs(2)).await {
                 return;
             }
             SimSleep::exactly(Duration::from_millis(50)).await;
@@ -86,8 +86,8 @@ impl<W: Workload> Sim<W> {
         for probe in 0..self.workload.probes().len() {
             loop {
                 let query = self.workload.probes().swap_remove(probe);
-                if let Some(Told::Answer(_)) =
-                    self.call(node, Call::Read(query), Duration::from_secs(2)).await
+                if let Some(Outcome::Answered(_)) =
+                    self.call(None, node, Call::Read(query), Duration::from_secs(2)).await
                 {
                     break;
                 }

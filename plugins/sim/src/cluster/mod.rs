@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures::channel::mpsc;
 use quorate::node::config::Config;
+use serde::{Deserialize, Serialize};
 
 use self::nodes::{Slot, Trouble};
 use crate::disk::{DiskEvents, SimDisk};
@@ -30,7 +31,7 @@ use crate::wire::{Wire, WireEvents};
 use crate::workload::{Record, Workload};
 
 /// What a run is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {
     /// Everything random comes from it.
     pub seed: u64,
@@ -81,6 +82,36 @@ pub struct Counts {
     pub wire: WireEvents,
 }
 
+impl Counts {
+    /// Adds what happened in another run.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            acknowledged,
+            refused,
+            unknown,
+            reads,
+            crashes,
+            leader_crashes,
+            snapshots,
+            truncations,
+            term,
+            disk,
+            wire,
+        } = other;
+        self.acknowledged += acknowledged;
+        self.refused += refused;
+        self.unknown += unknown;
+        self.reads += reads;
+        self.crashes += crashes;
+        self.leader_crashes += leader_crashes;
+        self.snapshots += snapshots;
+        self.truncations += truncations;
+        self.term = self.term.max(*term);
+        self.disk.add(*disk);
+        self.wire.add(*wire);
+    }
+}
+
 /// What a run came to.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -96,6 +127,10 @@ pub struct Report {
     pub counts: Counts,
     /// What happened, to read.
     pub trace: Trace,
+    /// What clients saw.
+    pub history: Vec<Record>,
+    /// When it was over, in simulated time.
+    pub ended: Duration,
 }
 
 /// What a run's tasks share.
@@ -137,9 +172,9 @@ impl<W: Workload> Sim<W> {
     }
 }
 
-/// Runs a cluster. To be called inside a simulation of its own.
-pub async fn run<W: Workload>(setup: Setup, workload: W) -> Report {
-    let trace = Trace::default();
+/// Runs a cluster. To be called inside a simulation of its own. What happens goes into `trace`, where
+/// it can be read even when the run does not come to its end.
+pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report {
     let seed = setup.seed;
     let wire = Wire::new(Rng::stream(seed, "wire"), trace.clone());
     let observer = Observer::new(setup.nodes as usize, trace.clone(), oracle::all());
@@ -199,6 +234,8 @@ impl<W: Workload> Sim<W> {
             hash: self.trace.hash(),
             counts,
             trace: self.trace.clone(),
+            history: self.history.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            ended: time(),
         }
     }
 }

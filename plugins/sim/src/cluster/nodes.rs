@@ -18,8 +18,9 @@ use quorate_redb::RedbStorage;
 
 use super::Sim;
 use crate::disk::{Crash, SimDisk};
+use crate::moment::Moment;
 use crate::observe::{Mutation, Observation, Observed, ObservedStorage};
-use crate::runtime::{Clock, SimRuntime, SimSleep, set_clock};
+use crate::runtime::{Clock, SimRuntime, SimSleep, set_clock, time};
 use crate::wire::{Death, Wire};
 use crate::workload::Workload;
 
@@ -85,6 +86,7 @@ impl<W: Workload> Sim<W> {
         let disk = slot.disk.clone();
         drop(slots);
         self.tell(format!("n{node} boots (boot {boot})"));
+        self.trace.record(time(), || Moment::Boots { node, boot });
         let sim = self.clone();
         process.spawn(async move {
             let why = match sim.open(node, boot, &disk).await {
@@ -158,11 +160,17 @@ impl<W: Workload> Sim<W> {
 
     fn note(&self, node: u64, before: &Status, status: &Status) {
         self.observer.see(node, &Observation::Status { status });
+        if (before.role, before.term) != (status.role, status.term) {
+            let (role, term) = (status.role, status.term.get());
+            self.trace.record(time(), || Moment::Role { node, role: format!("{role:?}"), term });
+        }
         if status.role == Role::Leader && (before.role, before.term) != (status.role, status.term) {
             self.tell(format!("n{node} leads {}", status.term));
         }
         if status.snapshot != before.snapshot {
             self.tell(format!("n{node} has a snapshot up to {:?}", status.snapshot));
+            let upto = status.snapshot;
+            self.trace.record(time(), || Moment::Snapshot { node, upto: format!("{upto:?}") });
         }
         self.count(|counts| {
             counts.term = counts.term.max(status.term.get());
@@ -177,7 +185,16 @@ impl<W: Workload> Sim<W> {
         self.tell(format!("n{node} stops ({crash:?})"));
         // The power goes first: tasks are dropped later, and destructors must not touch the disk.
         let disk = self.slots()[&node].disk.clone();
+        let before = disk.events();
         disk.crash(crash);
+        let after = disk.events();
+        self.trace.record(time(), || Moment::Stops {
+            node,
+            keeps: format!("{crash:?}"),
+            waiting: self.observer.with_world(|world| world.logs[&node].waiting()),
+            lost: after.losses > before.losses,
+            torn: after.torn - before.torn,
+        });
         self.observer.crashed(node);
         let death = if crash == Crash::Process { Death::Process } else { Death::Power };
         self.wire.kill(node, death);

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::state::{Change, Inode, State};
 use crate::rng::Rng;
 
 /// What a crash leaves of what was not flushed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Crash {
     /// Everything: only the process died, and its operating system writes on.
     Process,

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use quorate::watch::Watcher;
 use quorate_redb::hooks::{Hooks, Pause};
+use serde::{Deserialize, Serialize};
 
 pub use self::crash::Crash;
 use self::faces::Boot;
@@ -26,7 +27,7 @@ use crate::rng::Rng;
 use crate::runtime::SimSleep;
 
 /// How long commits take: before each of them the writer waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlushTime {
     /// The least and the most, in milliseconds.
     pub usual_ms: (u64, u64),

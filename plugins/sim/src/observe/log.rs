@@ -93,6 +93,11 @@ impl NodeLog {
         &self.queued
     }
 
+    /// How many operations are queued and not flushed.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Goes up with every crash.
     pub fn boot(&self) -> u64 {
         self.boot

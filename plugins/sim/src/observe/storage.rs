@@ -11,11 +11,12 @@ use quorate::storage::{
 };
 use quorate::types::{GroupId, LogIndex};
 use quorate::watch::Watcher;
+use serde::{Deserialize, Serialize};
 
 use super::{EntryMark, Log, Observation, Observer, Op, VoteMark};
 
 /// A bug put in on purpose, chosen when a run begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mutation {
     /// A write is acknowledged when it is queued.
     EarlyAcknowledgement,

@@ -27,6 +27,17 @@ pub struct WireEvents {
     pub posthumous: u64,
 }
 
+impl WireEvents {
+    /// Adds what another network has been through.
+    pub fn add(&mut self, other: Self) {
+        self.frames += other.frames;
+        self.streams += other.streams;
+        self.idle += other.idle;
+        self.resets += other.resets;
+        self.posthumous += other.posthumous;
+    }
+}
+
 /// Wakers to be woken when nothing is locked.
 #[must_use]
 #[derive(Default)]

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quorate::types::{Member, PeerId};
+use serde::{Deserialize, Serialize};
 
 use self::hub::Hub;
 pub use self::hub::WireEvents;
@@ -24,7 +25,7 @@ use crate::rng::Rng;
 use crate::trace::Trace;
 
 /// How long frames take on a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkTime {
     /// The least and the most, in microseconds.
     pub usual_us: (u64, u64),

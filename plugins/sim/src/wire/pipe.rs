@@ -9,7 +9,10 @@ use bytes::Bytes;
 /// Something on its way.
 #[derive(Debug)]
 pub(super) enum Item {
-    Frame(Bytes),
+    Frame {
+        bytes: Bytes,
+        sent: Duration,
+    },
     /// The sender has closed in good order.
     Close,
     /// The sender is gone.
@@ -56,8 +59,8 @@ impl Pipe {
         if self.receiver_done || self.silent_since.is_some() {
             return;
         }
-        if let Item::Frame(frame) = &item {
-            self.queued_bytes += frame.len();
+        if let Item::Frame { bytes, .. } = &item {
+            self.queued_bytes += bytes.len();
         }
         self.last_due = due.max(self.last_due);
         self.queue.push_back((self.last_due, item));
@@ -65,8 +68,8 @@ impl Pipe {
 
     pub(super) fn pop(&mut self) -> Option<Item> {
         let (_, item) = self.queue.pop_front()?;
-        if let Item::Frame(frame) = &item {
-            self.queued_bytes -= frame.len();
+        if let Item::Frame { bytes, .. } = &item {
+            self.queued_bytes -= bytes.len();
         }
         Some(item)
     }

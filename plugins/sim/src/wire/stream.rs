@@ -13,6 +13,7 @@ use quorate::transport::{Duplex, MAX_FRAME_BYTES};
 use super::Wire;
 use super::hub::Hub;
 use super::pipe::Item;
+use crate::moment::Moment;
 use crate::runtime::{SimSleep, time};
 
 /// How many bytes a direction takes before its sender has to wait.
@@ -65,7 +66,7 @@ impl Sink<Bytes> for Sender {
         }
         let mut hub = self.wire.lock();
         self.check(&hub)?;
-        hub.send(self.stream, self.side, Item::Frame(frame));
+        hub.send(self.stream, self.side, Item::Frame { bytes: frame, sent: time() });
         Ok(())
     }
 
@@ -135,13 +136,14 @@ impl Receiver {
 
     fn arrived(&self, hub: &mut Hub, now: Duration) -> Option<Result<Bytes, TransportError>> {
         let pipe = &mut hub.streams.get_mut(&self.stream)?.pipes[1 - self.side];
-        let (item, to, dead) = (pipe.pop()?, pipe.to, pipe.silent_since.is_some());
+        let (item, from, to, dead) = (pipe.pop()?, pipe.from, pipe.to, pipe.silent_since.is_some());
         let sender = pipe.sender.take();
         let received = match item {
-            Item::Frame(frame) => {
+            Item::Frame { bytes: frame, sent } => {
                 hub.events.frames += 1;
                 hub.events.posthumous += u64::from(dead);
                 hub.trace.mark(now, "frame", to, &frame);
+                hub.trace.record(now, || Moment::Frame { from, to, bytes: frame.len(), sent });
                 Some(Ok(frame))
             }
             Item::Close => None,

@@ -2,6 +2,8 @@
 
 mod registers;
 
+use std::fmt::Write;
+
 use bytes::Bytes;
 use quorate::state_machine::StateMachine;
 
@@ -51,4 +53,25 @@ pub trait Workload: Send + Sync + 'static {
     /// Whether the history is linearizable; the text says where not. Records have known outcomes
     /// but for writes.
     fn judge(&self, history: &[Record]) -> (Verdict, String);
+
+    /// A call in words, and the answer where there is one, for who reads a run. Without this it is the
+    /// bytes of both.
+    fn describe(&self, call: &Call<Bytes, Bytes>, answer: Option<&Bytes>) -> String {
+        let (Call::Write(asked) | Call::Read(asked)) = call;
+        let kind = if matches!(call, Call::Write(_)) { "write" } else { "read" };
+        answer.map_or_else(
+            || format!("{kind} {}", hex(asked)),
+            |answer| format!("{kind} {} -> {}", hex(asked), hex(answer)),
+        )
+    }
+}
+
+/// The first bytes, and how many there are when those are not all.
+fn hex(bytes: &Bytes) -> String {
+    const SHOWN: usize = 16;
+    let mut shown = String::new();
+    for byte in bytes.iter().take(SHOWN) {
+        let _ = write!(shown, "{byte:02x}");
+    }
+    if bytes.len() > SHOWN { format!("{shown}.. ({} bytes)", bytes.len()) } else { shown }
 }

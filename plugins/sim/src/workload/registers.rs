@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use quorate::prelude::*;
 use quorate::state_machine::Wire;
 use serde::{Deserialize, Serialize};
@@ -96,6 +97,38 @@ impl Workload for RegistersWorkload {
         }
         (Verdict::Linearizable, String::new())
     }
+
+    fn describe(&self, call: &Call<Bytes, Bytes>, answer: Option<&Bytes>) -> String {
+        match call {
+            Call::Write(command) => match RegistersCommand::decode(command) {
+                Ok(RegistersCommand::Put { key, value, .. }) => format!("r{key} = {value}"),
+                Ok(RegistersCommand::Cas { key, expected, new }) => {
+                    let done = match answer.map(|answer| RegistersResponse::decode(answer)) {
+                        Some(Ok(RegistersResponse::Cas(true))) => ": done",
+                        Some(_) => ": it holds something else",
+                        None => "",
+                    };
+                    format!("r{key} = {new} if it holds {}{done}", word(expected))
+                }
+                Err(error) => format!("a command that nobody can read: {error}"),
+            },
+            Call::Read(query) => match RegistersQuery::decode(query) {
+                Ok(RegistersQuery::Get { key }) => {
+                    let seen = match answer.map(|answer| RegistersAnswer::decode(answer)) {
+                        Some(Ok(RegistersAnswer::Get(seen))) => format!(": {}", word(seen)),
+                        Some(Err(error)) => format!(": an answer that nobody can read: {error}"),
+                        None => String::new(),
+                    };
+                    format!("r{key}?{seen}")
+                }
+                Err(error) => format!("a query that nobody can read: {error}"),
+            },
+        }
+    }
+}
+
+fn word(value: Option<u64>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), |value| value.to_string())
 }
 
 /// The operation of a record, when it is one of this key.

@@ -1,4 +1,10 @@
 //! A run from one seed: on a thread of its own, and not for ever.
+//!
+//! [`simulate`] is the run as a test wants it; [`attempt`] is the same for who makes many, where a
+//! panic and a run without end are findings like any other.
+
+mod attempt;
+mod finding;
 
 use std::fmt;
 use std::panic::resume_unwind;
@@ -7,8 +13,11 @@ use std::time::Duration;
 
 use quorate::runtime::Runtime;
 
+pub use self::attempt::{Run, attempt};
+pub use self::finding::{Finding, Panicked};
 use crate::cluster::{Report, Setup, run};
 use crate::runtime::{SimRuntime, forget_clocks};
+use crate::trace::Trace;
 use crate::workload::Workload;
 
 /// Why a run has no report.
@@ -39,16 +48,31 @@ impl std::error::Error for Hung {}
 /// As the run does.
 pub fn simulate<W: Workload>(setup: Setup, workload: W, limit: Duration) -> Result<Report, Hung> {
     let seed = setup.seed;
+    let ended = on_a_thread(seed, limit, move || block_on_run(setup, workload, Trace::default()))?;
+    ended.map_err(|panic| resume_unwind(panic))
+}
+
+/// A run from its beginning to its end, on this thread.
+fn block_on_run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report {
+    let report = SimRuntime::seeded(setup.seed).block_on(run(setup, workload, trace));
+    forget_clocks();
+    report
+}
+
+/// What `run` comes to on a thread of its own, or the panic that ends it.
+fn on_a_thread<T: Send + 'static>(
+    seed: u64,
+    limit: Duration,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<std::thread::Result<T>, Hung> {
     let (running, ended) = mpsc::channel::<()>();
     let thread = std::thread::Builder::new().name(format!("seed {seed}")).spawn(move || {
         let _running = running;
-        let report = SimRuntime::seeded(seed).block_on(run(setup, workload));
-        forget_clocks();
-        report
+        run()
     });
     let thread = thread.expect("a thread for the run");
     if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
         return Err(Hung { seed, limit });
     }
-    thread.join().map_err(|panic| resume_unwind(panic))
+    Ok(thread.join())
 }
