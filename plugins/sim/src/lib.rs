@@ -26,6 +26,8 @@
 //! The cfg reaches the executor, [madsim](https://docs.rs/madsim), and changes nothing in quorate.
 
 #[cfg(madsim)]
+pub mod campaign;
+#[cfg(madsim)]
 pub mod cluster;
 #[cfg(madsim)]
 pub mod disk;
@@ -37,11 +39,17 @@ pub mod observe;
 pub mod oracle;
 #[cfg(madsim)]
 pub mod plan;
+#[cfg(madsim)]
+pub mod plan_file;
+#[cfg(madsim)]
+pub mod replay;
 pub mod rng;
 #[cfg(madsim)]
 pub mod run;
 #[cfg(madsim)]
 pub mod runtime;
+#[cfg(madsim)]
+pub mod shrink;
 pub mod trace;
 #[cfg(madsim)]
 pub mod wire;

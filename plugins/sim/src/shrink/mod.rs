@@ -1,0 +1,269 @@
+//! Makes a failing run smaller while the same thing stays wrong with it: fewer faults (delta debugging,
+//! Zeller and Hildebrandt, 2002), then fewer clients and nodes, a shorter time, simpler faults.
+//!
+//! A smaller run is scheduled anew from its beginning, so what is left may pass by chance though it is
+//! to blame. When nothing smaller fails any more, what time is left goes into other seeds for the
+//! same plans.
+
+mod simpler;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use self::simpler::simpler;
+use crate::cluster::Setup;
+use crate::plan::Lasting;
+use crate::run::{Finding, Run, attempt};
+use crate::trace::Trace;
+use crate::workload::Workload;
+
+/// How much is done to make a run smaller.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// How long, in real time; a run that has begun comes to its end.
+    pub time: Duration,
+    /// How many runs at the same time.
+    pub jobs: usize,
+    /// How long one may take, in real time.
+    pub limit: Duration,
+}
+
+/// The smallest run that was found.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// The run. Its finding is of the class that it began with.
+    pub run: Run,
+    /// What it began with.
+    pub from: Size,
+    /// How many runs it took.
+    pub tried: u64,
+    /// The budget was used up while something was left to try.
+    pub cut_short: bool,
+}
+
+/// How large a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Faults in the plan; what lasts counts as one.
+    pub faults: usize,
+    /// Clients.
+    pub clients: u64,
+    /// Nodes.
+    pub nodes: u64,
+    /// How long the faults go on.
+    pub length: Duration,
+}
+
+impl Size {
+    /// The size of a setup.
+    pub fn of(setup: &Setup) -> Self {
+        let lasting = usize::from(setup.plan.lasting != Lasting::Nothing);
+        let Setup { clients, nodes, length, .. } = *setup;
+        Self { faults: setup.plan.faults.len() + lasting, clients, nodes, length }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { faults, clients, nodes, length } = self;
+        let seconds = length.as_secs_f64();
+        write!(f, "{faults} faults, {nodes} nodes, {clients} clients, {seconds:.1} s")
+    }
+}
+
+/// Makes `failing` smaller. One without a finding, or that was only found because it ran twice, is
+/// returned as it is.
+pub fn shrink<W: Workload>(failing: &Run, workload: impl Fn() -> W + Sync, budget: &Budget) -> Shrunk {
+    let from = Size::of(&failing.setup);
+    let class = match &failing.finding {
+        None | Some(Finding::Nondeterminism(_)) => None,
+        Some(finding) => Some(finding.class()),
+    };
+    let mut shrinker = Shrinker {
+        best: failing.clone(),
+        class: class.clone().unwrap_or_default(),
+        attempt: |setup| attempt(setup, workload(), budget.limit, Trace::default()),
+        budget,
+        began: Instant::now(),
+        tried: 0,
+    };
+    if class.is_some() {
+        while shrinker.once() || shrinker.elsewhere() {}
+    }
+    let cut_short = shrinker.is_over();
+    Shrunk { run: shrinker.best, from, tried: shrinker.tried, cut_short }
+}
+
+struct Shrinker<'a, A> {
+    best: Run,
+    class: String,
+    attempt: A,
+    budget: &'a Budget,
+    began: Instant,
+    tried: u64,
+}
+
+impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
+    fn is_over(&self) -> bool {
+        self.began.elapsed() >= self.budget.time
+    }
+
+    fn setup(&self) -> &Setup {
+        &self.best.setup
+    }
+
+    /// Every pass, one time. Whether the run is smaller now.
+    fn once(&mut self) -> bool {
+        let before = self.setup().clone();
+        self.what_came_later();
+        self.faults();
+        self.what_lasts();
+        self.clients();
+        self.nodes();
+        self.length();
+        self.simpler_faults();
+        *self.setup() != before
+    }
+
+    /// Takes the first of `smaller` that fails in the same way. Whether there is one.
+    fn take(&mut self, smaller: Vec<Setup>) -> bool {
+        for some in smaller.chunks(self.budget.jobs.max(1)) {
+            if self.is_over() {
+                return false;
+            }
+            self.tried += some.len() as u64;
+            let attempt = &self.attempt;
+            let runs: Vec<Run> = std::thread::scope(|scope| {
+                let begin = |setup: &Setup| {
+                    let setup = setup.clone();
+                    scope.spawn(move || attempt(setup))
+                };
+                let begun: Vec<_> = some.iter().map(begin).collect();
+                // An attempt turns the panics of a run into findings, and has none of its own.
+                begun.into_iter().filter_map(|run| run.join().ok()).collect()
+            });
+            let same = |run: &Run| run.finding.as_ref().is_some_and(|found| found.class() == self.class);
+            if let Some(run) = runs.into_iter().find(same) {
+                self.best = run;
+                return true;
+            }
+        }
+        false
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Setup)) -> Setup {
+        let mut setup = self.setup().clone();
+        change(&mut setup);
+        setup
+    }
+
+    /// What was planned for later than what was found is not to blame, but it takes time.
+    fn what_came_later(&mut self) {
+        let Some(at) = self.best.finding.as_ref().and_then(Finding::at) else { return };
+        let length = at.max(Duration::from_millis(100));
+        if length < self.setup().length {
+            let shorter = self.with(|setup| {
+                setup.plan.faults.retain(|planned| planned.at <= at);
+                setup.length = length;
+            });
+            self.take(vec![shorter]);
+        }
+    }
+
+    fn faults(&mut self) {
+        let none = self.with(|setup| setup.plan.faults.clear());
+        if self.setup().plan.faults.is_empty() || self.take(vec![none]) {
+            return;
+        }
+        let mut parts = 2;
+        loop {
+            let count = self.setup().plan.faults.len();
+            parts = parts.min(count);
+            let part = |number: usize| number * count / parts..(number + 1) * count / parts;
+            let alone =
+                |number| self.with(|setup| setup.plan.faults = setup.plan.faults[part(number)].to_vec());
+            let without = |number| self.with(|setup| drop(setup.plan.faults.drain(part(number))));
+            let mut smaller: Vec<Setup> = Vec::new();
+            if parts > 1 {
+                smaller.extend((0..parts).map(alone));
+            }
+            if parts > 2 {
+                smaller.extend((0..parts).rev().map(without));
+            }
+            if self.take(smaller) {
+                // What was taken is a part alone, to be halved, or all but one, to lose the next.
+                parts = if self.setup().plan.faults.len() * 2 > count { (parts - 1).max(2) } else { 2 };
+            } else if parts == count || self.is_over() {
+                return;
+            } else {
+                parts *= 2;
+            }
+        }
+    }
+
+    fn what_lasts(&mut self) {
+        if self.setup().plan.lasting != Lasting::Nothing {
+            let nothing = self.with(|setup| setup.plan.lasting = Lasting::Nothing);
+            self.take(vec![nothing]);
+        }
+    }
+
+    fn clients(&mut self) {
+        let fewer = (1..self.setup().clients).map(|fewer| self.with(|setup| setup.clients = fewer));
+        self.take(fewer.collect());
+    }
+
+    /// A fault of a node that is not there any more does nothing, or ends the run in another way.
+    fn nodes(&mut self) {
+        let fewer = (3..self.setup().nodes).map(|fewer| {
+            self.with(|setup| {
+                setup.nodes = fewer;
+                setup.plan.minority.retain(|node| *node <= fewer);
+                setup.plan.minority.truncate((fewer as usize - 1) / 2);
+            })
+        });
+        self.take(fewer.collect());
+    }
+
+    fn length(&mut self) {
+        while self.setup().length > Duration::from_millis(500) {
+            let length = self.setup().length / 2;
+            let shorter = self.with(|setup| {
+                setup.length = length;
+                setup.plan.faults.retain(|planned| planned.at < length);
+            });
+            if !self.take(vec![shorter]) {
+                return;
+            }
+        }
+    }
+
+    fn simpler_faults(&mut self) {
+        for place in 0..self.setup().plan.faults.len() {
+            // Each step leaves something simpler, so this comes to an end.
+            while let Some(planned) = self.setup().plan.faults.get(place) {
+                let simpler = simpler(&planned.fault).into_iter();
+                let setups = simpler.map(|fault| self.with(|setup| setup.plan.faults[place].fault = fault));
+                if !self.take(setups.collect()) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// One fault less, with other seeds.
+    fn elsewhere(&mut self) -> bool {
+        const SEEDS: u64 = 3;
+        let count = self.setup().plan.faults.len();
+        let smaller = (1..=SEEDS).flat_map(|seed| {
+            (0..count).map(move |place| (seed, place)).map(|(seed, place)| {
+                self.with(|setup| {
+                    setup.seed = setup.seed.wrapping_add(seed << 32);
+                    setup.plan.faults.remove(place);
+                })
+            })
+        });
+        let smaller = smaller.collect();
+        self.take(smaller)
+    }
+}
