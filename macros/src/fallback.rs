@@ -4,7 +4,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::expand::{client, enums, machine, wire};
+use crate::expand::{client, enums, items, machine, wire};
 use crate::model::{Kind, Machine};
 
 /// The types, the impls and the client of what was right in the list.
@@ -16,6 +16,8 @@ pub(crate) fn items(machine: &Machine) -> TokenStream {
         tokens.extend(generated.definition());
         let (encode, decode) = (wire::encode_signature(machine), wire::decode_signature(machine));
         let label = wire::label(generated);
+        let (make, show) = (items::make_signature(machine), items::show_signature(machine));
+        tokens.extend(items::around(machine, generated, &quote!(#make #body #show #body)));
         tokens.extend(wire::around(machine, generated, &quote!(#encode #body #decode #body #label)));
     }
     let apply = machine::signature(machine, Kind::Command, false);

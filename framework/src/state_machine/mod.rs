@@ -7,6 +7,7 @@
 mod context;
 mod durable;
 pub(crate) mod erased;
+mod items;
 mod postcard_snapshot;
 mod replicated;
 mod rng;
@@ -17,6 +18,7 @@ use std::io::{Read, Write};
 pub use self::context::{ApplyContext, QueryContext};
 pub use self::durable::DurableStateMachine;
 pub use self::erased::AnyMachine;
+pub use self::items::{ArgumentSink, ArgumentSource, Items};
 pub use self::postcard_snapshot::{read_postcard, write_postcard};
 pub use self::replicated::Replicated;
 pub use self::rng::LogRng;

@@ -165,6 +165,10 @@ impl<'a> ArgumentReader<'a> {
         self
     }
 
+    pub(super) fn set_item(&mut self, item: &'static str) {
+        self.item = item;
+    }
+
     /// Reads the next argument.
     pub fn argument<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, DecodeError> {
         let (value, rest) = postcard::take_from_bytes(self.rest).map_err(|error| DecodeError::Argument {

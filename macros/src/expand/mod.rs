@@ -1,4 +1,4 @@
-//! From `model` to code. What is generated next to the type: four enums and their wire form, the
+//! From `model` to code. What is generated next to the type: four enums, their items and their wire form, the
 //! impls of `StateMachine` and `Service`, and the client.
 //!
 //! Generated code names everything by absolute paths, so that nothing in the user's module can get
@@ -7,6 +7,7 @@
 pub(crate) mod client;
 pub(crate) mod enums;
 pub(crate) mod generics;
+pub(crate) mod items;
 pub(crate) mod machine;
 pub(crate) mod wire;
 
@@ -21,6 +22,7 @@ pub(crate) fn machine(machine: &Machine) -> TokenStream {
     let mut tokens = TokenStream::new();
     for generated in &enums {
         tokens.extend(generated.definition());
+        tokens.extend(items::implementation(machine, generated));
         tokens.extend(wire::implementation(machine, generated));
     }
     tokens.extend(machine::implementation(machine));

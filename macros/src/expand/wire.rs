@@ -1,16 +1,15 @@
-//! The wire form of an enum: an id, then each field by itself.
+//! The wire form of an enum: an id, then each field by itself, of the items that `items` takes apart.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
-use syn::spanned::Spanned;
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
 
 use super::allowed;
-use super::enums::{Enum, Field, Variant};
+use super::enums::Enum;
 use super::generics::with_bounds;
 use crate::model::Machine;
 
 pub(super) fn implementation(machine: &Machine, generated: &Enum<'_>) -> TokenStream {
-    let (encode, decode, label) = (encode(machine, generated), decode(machine, generated), label(generated));
+    let (encode, decode, label) = (encode(machine), decode(machine, generated), label(generated));
     around(machine, generated, &quote!(#encode #decode #label))
 }
 
@@ -49,68 +48,31 @@ pub(crate) fn decode_signature(machine: &Machine) -> TokenStream {
     }
 }
 
-fn encode(machine: &Machine, generated: &Enum<'_>) -> TokenStream {
+fn encode(machine: &Machine) -> TokenStream {
     let signature = encode_signature(machine);
-    let site = Span::mixed_site();
-    if generated.variants.is_empty() {
-        return quote_spanned! {site=>
-            #signature {
-                let _ = out;
-                match *self {}
-            }
-        };
-    }
     let krate = &machine.krate;
-    let arms = generated.variants.iter().map(|variant| {
-        let (pattern, id, label) = (pattern(variant), variant.item.id, &variant.item.label);
-        let writes = variant.fields.iter().enumerate().map(|(place, field)| {
-            let (binding, Field { label, ty, .. }) = (binding(place, field), field);
-            quote_spanned!(site=> writer.argument::<#ty>(#label, #binding)?;)
-        });
-        let mutable = (!variant.fields.is_empty()).then(|| quote!(mut));
-        let unused = variant.fields.is_empty().then(|| quote_spanned!(site=> let _ = writer;));
-        quote_spanned! {site=>
-            Self::#pattern => {
-                let #mutable writer = #krate::state_machine::ArgumentWriter::new(out, #id, #label);
-                #(#writes)*
-                #unused
-            }
-        }
-    });
-    quote_spanned! {site=>
+    quote_spanned! {Span::mixed_site()=>
         #signature {
-            match self { #(#arms)* }
-            ::core::result::Result::Ok(())
+            let (id, label) = (#krate::state_machine::Items::id(self), #krate::state_machine::Wire::label(self));
+            let mut writer = #krate::state_machine::ArgumentWriter::new(out, id, label);
+            #krate::state_machine::Items::show(self, &mut writer)
         }
     }
 }
 
 fn decode(machine: &Machine, generated: &Enum<'_>) -> TokenStream {
     let signature = decode_signature(machine);
-    let site = Span::mixed_site();
     let (krate, word) = (&machine.krate, generated.word);
-    let arms = generated.variants.iter().map(|variant| {
-        let (pattern, id, label) = (pattern(variant), variant.item.id, &variant.item.label);
-        let reads = variant.fields.iter().enumerate().map(|(place, field)| {
-            let (binding, Field { label, ty, .. }) = (binding(place, field), field);
-            quote_spanned!(site=> let #binding = reader.argument::<#ty>(#label)?;)
-        });
-        let mutable = (!variant.fields.is_empty()).then(|| quote!(mut));
-        quote_spanned! {site=>
-            #id => {
-                let #mutable reader = reader.item(#label);
-                #(#reads)*
-                reader.finish()?;
-                ::core::result::Result::Ok(Self::#pattern)
-            }
-        }
-    });
-    quote_spanned! {site=>
+    quote_spanned! {Span::mixed_site()=>
         #signature {
-            let reader = #krate::state_machine::ArgumentReader::new(input)?;
-            match reader.id() {
-                #(#arms)*
-                id => ::core::result::Result::Err(
+            let mut reader = #krate::state_machine::ArgumentReader::new(input)?;
+            let id = reader.id();
+            match <Self as #krate::state_machine::Items>::make(id, &mut reader)? {
+                ::core::option::Option::Some(made) => {
+                    reader.finish()?;
+                    ::core::result::Result::Ok(made)
+                }
+                ::core::option::Option::None => ::core::result::Result::Err(
                     #krate::state_machine::DecodeError::UnknownId { kind: #word, id },
                 ),
             }
@@ -130,19 +92,4 @@ pub(crate) fn label(generated: &Enum<'_>) -> TokenStream {
             match #on { #(#arms)* }
         }
     }
-}
-
-/// `Open { owner: field0 }`: a pattern, and an expression too.
-fn pattern(variant: &Variant<'_>) -> TokenStream {
-    let name = &variant.item.variant;
-    let fields = variant.fields.iter().enumerate().map(|(place, field)| {
-        let (binding, member) = (binding(place, field), &field.member);
-        quote!(#member: #binding)
-    });
-    quote!(#name { #(#fields),* })
-}
-
-/// The local variable for a field. An error about it shows at the field's type.
-fn binding(place: usize, field: &Field<'_>) -> Ident {
-    format_ident!("field{place}", span = Span::mixed_site().located_at(field.ty.span()))
 }
