@@ -32,6 +32,7 @@ pub mod cluster;
 #[cfg(madsim)]
 pub mod disk;
 pub mod linear;
+pub mod machine;
 pub mod moment;
 #[cfg(madsim)]
 pub mod observe;

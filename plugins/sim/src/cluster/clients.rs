@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::future::{Either, join_all, select};
 use quorate::client::{Client, Consistency};
-use quorate::state_machine::{StateMachine, Wire};
+use quorate::state_machine::StateMachine;
+use quorate::types::{LogId, LogTime};
 
 use super::Sim;
 use crate::moment::{Moment, Outcome};
-use crate::observe::{AppliedCommand, Mutation, Observation, Observed};
+use crate::observe::{AppliedCommand, Mutation, Observation, Observed, Tagged, encoded};
 use crate::rng::Rng;
 use crate::runtime::{SimSleep, time};
 use crate::workload::{Call, Record, Workload};
@@ -20,9 +21,8 @@ use crate::workload::{Call, Record, Workload};
 type Command<W> = <<W as Workload>::Machine as StateMachine>::Command;
 type Query<W> = <<W as Workload>::Machine as StateMachine>::Query;
 
-fn encoded(value: &impl Wire) -> Bytes {
-    crate::observe::encoded(value)
-}
+/// Of which state the answer to a query is.
+type ReadAt = Option<(Option<LogId>, LogTime)>;
 
 impl<W: Workload> Sim<W> {
     /// Runs every client until the faults end.
@@ -66,57 +66,71 @@ impl<W: Workload> Sim<W> {
             Call::Write(command) => (Call::Write(encoded(command)), true),
             Call::Read(query) => (Call::Read(encoded(query)), false),
         };
+        // The time is the tag, too: no two are the same.
         let began = self.tick();
         self.trace.record(time(), || Moment::CallBegins { call: began, client, node, what: record.clone() });
         // Inside the process that is asked, so that it dies with it.
         let (answer, answered) = oneshot::channel();
         let sim = self.clone();
-        let bytes = match &record {
-            Call::Write(bytes) | Call::Read(bytes) => bytes.clone(),
-        };
         process.spawn(async move {
-            let told = sim.ask(&asked, call, bytes).await;
+            let told = sim.ask(&asked, call, began).await;
             let _ = answer.send(told);
         });
         // A process that is gone is not known to be: the client waits on.
         let limit = SimSleep::exactly(patience + Duration::from_millis(300));
-        let told = match select(answered, limit).await {
+        let (told, read_at) = match select(answered, limit).await {
             Either::Left((Ok(told), _)) => told,
             Either::Left((Err(_), limit)) => {
                 limit.await;
-                Outcome::Unknown
+                (Outcome::Unknown, None)
             }
-            Either::Right(_) => Outcome::Unknown,
+            Either::Right(_) => (Outcome::Unknown, None),
         };
         self.trace.record(time(), || Moment::CallEnds { call: began, outcome: told.clone() });
-        self.write_down(record, began, &told, write);
+        self.count_outcome(&told, write);
+        let ended = match &told {
+            Outcome::Answered(answer) => Some((self.tick(), answer.clone())),
+            // It did not happen, or changed nothing: no part of the history.
+            Outcome::Refused => return Some(told),
+            Outcome::Unknown if !write => return Some(told),
+            Outcome::Unknown => None,
+        };
+        let record = Record { call: record, tag: began, node, began, ended, read_at };
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         Some(told)
     }
 
     /// Inside the process that is asked.
     async fn ask(
         &self,
-        client: &Client<Observed<W::Machine>>,
+        client: &Client<Observed<W>>,
         call: Call<Command<W>, Query<W>>,
-        bytes: Bytes,
-    ) -> Outcome {
+        tag: u64,
+    ) -> (Outcome, ReadAt) {
         match call {
-            Call::Write(command) => match client.write(&command).await {
-                Ok(done) => {
-                    let response = encoded(&done.response);
-                    self.acknowledge(done.position, bytes, response.clone());
-                    Outcome::Answered(response)
+            Call::Write(command) => {
+                let command = Tagged { tag, command };
+                let outcome = match client.write(&command).await {
+                    Ok(done) => {
+                        let response = self.workload.response(&done.response);
+                        self.acknowledge(done.position, encoded(&command), response.clone());
+                        Outcome::Answered(response)
+                    }
+                    Err(error) if error.is_definite() => {
+                        self.observer.see(0, &Observation::Refused { command: &encoded(&command) });
+                        Outcome::Refused
+                    }
+                    Err(_) => Outcome::Unknown,
+                };
+                (outcome, None)
+            }
+            Call::Read(query) => match client.read(&query).await {
+                Ok(read) => {
+                    let answer = self.workload.answer(&read.answer);
+                    (Outcome::Answered(answer), Some((read.applied, read.time)))
                 }
-                Err(error) if error.is_definite() => {
-                    self.observer.see(0, &Observation::Refused { command: &bytes });
-                    Outcome::Refused
-                }
-                Err(_) => Outcome::Unknown,
+                Err(_) => (Outcome::Refused, None),
             },
-            Call::Read(query) => client
-                .read(&query)
-                .await
-                .map_or(Outcome::Refused, |answer| Outcome::Answered(encoded(&answer))),
         }
     }
 
@@ -129,7 +143,7 @@ impl<W: Workload> Sim<W> {
         self.observer.see(0, &Observation::Acknowledged { applied: &applied });
     }
 
-    fn write_down(&self, call: Call<Bytes, Bytes>, began: u64, told: &Outcome, write: bool) {
+    fn count_outcome(&self, told: &Outcome, write: bool) {
         self.count(|counts| match told {
             Outcome::Answered(_) if write => counts.acknowledged += 1,
             Outcome::Refused if write => counts.refused += 1,
@@ -137,13 +151,5 @@ impl<W: Workload> Sim<W> {
             Outcome::Answered(_) => counts.reads += 1,
             _ => {}
         });
-        let ended = match told {
-            Outcome::Answered(answer) => Some((self.tick(), answer.clone())),
-            // It did not happen, or changed nothing: no part of the history.
-            Outcome::Refused => return,
-            Outcome::Unknown if !write => return,
-            Outcome::Unknown => None,
-        };
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).push(Record { call, began, ended });
     }
 }

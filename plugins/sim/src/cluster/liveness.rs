@@ -139,18 +139,16 @@ impl<W: Workload> Sim<W> {
 
     /// The answers to the probes of a machine that is told everything that was applied.
     fn replay(&self) -> Result<Vec<bytes::Bytes>, String> {
-        let slots = self.slots();
-        let status = slots.values().find_map(|slot| slot.up.as_ref()?.status.as_ref());
-        let cluster = status.map(|status| status.get().cluster_id).ok_or("no node is up")?;
+        let cluster = self.cluster();
         let mut machine = self.workload.machine();
         let mut end = (None, LogTime::ZERO);
-        let applied = self.observer.with_world(|world| world.applied.clone());
-        for (position, applied) in applied {
+        for applied in self.log() {
+            let position = applied.position;
             let command = <W::Machine as StateMachine>::Command::decode(&applied.command)
                 .map_err(|error| format!("the command at {position} does not come back: {error}"))?;
             let term = Term(applied.term);
             let mut ctx = ApplyContext::new(cluster, GroupId::MAIN, term, position, applied.time);
-            let response = crate::observe::encoded(&machine.apply(&mut ctx, command));
+            let response = self.workload.response(&machine.apply(&mut ctx, command));
             if response != applied.response {
                 return Err(format!("the command at {position} has another response when it is told again"));
             }
@@ -158,7 +156,7 @@ impl<W: Workload> Sim<W> {
         }
         let ctx = QueryContext::new(end.0, end.1);
         let answers = self.workload.probes().into_iter();
-        Ok(answers.map(|probe| crate::observe::encoded(&machine.query(&ctx, probe))).collect())
+        Ok(answers.map(|probe| self.workload.answer(&machine.query(&ctx, probe))).collect())
     }
 
     async fn compare(&self, node: u64, expected: &[bytes::Bytes]) {
@@ -168,11 +166,11 @@ impl<W: Workload> Sim<W> {
         };
         let (process, Some(client)) = up else { return };
         let client = client.with_consistency(Consistency::Local);
-        let probes = self.workload.probes();
+        let workload = self.workload.clone();
         let asked = process.spawn(async move {
             let mut answers = Vec::new();
-            for probe in probes {
-                answers.push(client.read(&probe).await.map(|answer| crate::observe::encoded(&answer)));
+            for probe in workload.probes() {
+                answers.push(client.read(&probe).await.map(|read| workload.answer(&read.answer)));
             }
             answers
         });

@@ -16,19 +16,21 @@ use std::time::Duration;
 
 use futures::channel::mpsc;
 use quorate::node::config::Config;
+use quorate::types::ClusterId;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::nodes::redb_storage;
 use self::nodes::{Slot, Trouble};
 use crate::disk::{DiskEvents, SimDisk};
 use crate::linear::Verdict;
-use crate::observe::{Mutation, Observer};
+use crate::observe::{AppliedCommand, Mutation, Observer, untagged};
 use crate::oracle::{self, Violation};
 use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::runtime::{SimSleep, time};
 use crate::trace::Trace;
 use crate::wire::{Wire, WireEvents};
-use crate::workload::{Record, Workload};
+use crate::workload::{Entry, History, Record, Workload};
 
 /// What a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +131,10 @@ pub struct Report {
     pub trace: Trace,
     /// What clients saw.
     pub history: Vec<Record>,
+    /// What was applied, in the order of the log.
+    pub log: Vec<Entry>,
+    /// The cluster's id.
+    pub cluster: ClusterId,
     /// When it was over, in simulated time.
     pub ended: Duration,
 }
@@ -136,7 +142,7 @@ pub struct Report {
 /// What a run's tasks share.
 pub(crate) struct Sim<W: Workload> {
     setup: Setup,
-    workload: W,
+    workload: Arc<W>,
     config: Config,
     wire: Wire,
     observer: Observer,
@@ -187,7 +193,7 @@ pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report
         counts: Mutex::default(),
         ticks: AtomicU64::new(1),
         setup,
-        workload,
+        workload: Arc::new(workload),
         wire,
         observer,
         trace,
@@ -211,11 +217,31 @@ pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report
 }
 
 impl<W: Workload> Sim<W> {
+    /// Everything that was applied, in order.
+    fn log(&self) -> Vec<Entry> {
+        let entry = |applied: &AppliedCommand| {
+            let AppliedCommand { position, term, time, command, response } = applied.clone();
+            let (tag, command) = untagged(&command);
+            Entry { position, term, time, tag, command, response }
+        };
+        self.observer.with_world(|world| world.applied.values().map(entry).collect())
+    }
+
+    /// The id of the cluster; that of none when no node came so far.
+    fn cluster(&self) -> ClusterId {
+        let slots = self.slots();
+        let status = slots.values().find_map(|slot| slot.up.as_ref()?.status.as_ref());
+        status.map_or(ClusterId([0; 32]), |status| status.get().cluster_id)
+    }
+
     fn report(&self) -> Report {
         let mut undecided = None;
+        let records = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = self.log();
+        let history = History { records: &records, log: &log, cluster: self.cluster() };
+        self.workload.over(history);
         if self.observer.violation().is_none() {
-            let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-            match self.workload.judge(&history) {
+            match self.workload.judge(history) {
                 (Verdict::Linearizable, _) => {}
                 (Verdict::NotLinearizable { .. }, what) => self.observer.accuse("linearizability", what),
                 (Verdict::Undecided, what) => undecided = Some(what),
@@ -234,7 +260,9 @@ impl<W: Workload> Sim<W> {
             hash: self.trace.hash(),
             counts,
             trace: self.trace.clone(),
-            history: self.history.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            cluster: history.cluster,
+            history: records.clone(),
+            log: log.clone(),
             ended: time(),
         }
     }

@@ -30,7 +30,7 @@ pub(super) struct Up<W: Workload> {
     pub(super) process: NodeHandle,
     pub(super) boot: u64,
     /// There once it has started.
-    pub(super) client: Option<Client<Observed<W::Machine>>>,
+    pub(super) client: Option<Client<Observed<W>>>,
     pub(super) status: Option<Watcher<Status>>,
     /// Asks it to hand over its leadership.
     pub(super) transfer: Option<mpsc::UnboundedSender<NodeId>>,
@@ -97,15 +97,9 @@ impl<W: Workload> Sim<W> {
         });
     }
 
-    async fn open(&self, node: u64, boot: u64, disk: &SimDisk) -> Result<Node<Observed<W::Machine>>, String> {
-        let storage = RedbStorage::builder("data")
-            .preallocate_bytes(256 << 10)
-            .cache_bytes(4 << 20)
-            .low_water_bytes(1 << 20)
-            .ballast_bytes(1 << 20)
-            .hooks(disk.hooks())
-            .open()
-            .map_err(|error| format!("the storage does not open: {}", with_sources(&error)))?;
+    async fn open(&self, node: u64, boot: u64, disk: &SimDisk) -> Result<Node<Observed<W>>, String> {
+        let storage =
+            self.workload.storage(disk).map_err(|why| format!("the storage does not open: {why}"))?;
         self.start_node(node, boot, storage).await
     }
 
@@ -114,10 +108,10 @@ impl<W: Workload> Sim<W> {
         node: u64,
         boot: u64,
         storage: impl Storage,
-    ) -> Result<Node<Observed<W::Machine>>, String> {
+    ) -> Result<Node<Observed<W>>, String> {
         let observer = self.observer.clone();
         let storage = ObservedStorage::new(storage, observer.clone(), node, boot, self.setup.mutation);
-        Node::builder(Observed::new(self.workload.machine(), observer, node, boot))
+        Node::builder(Observed::new(self.workload.clone(), observer, node, boot))
             .storage(storage)
             .transport(self.wire.connect(node))
             .cluster(Cluster::bootstrap(self.all().into_iter().map(Wire::member)))
@@ -128,7 +122,7 @@ impl<W: Workload> Sim<W> {
     }
 
     /// Tells what a node does, until it stops; says why it did.
-    async fn watch(&self, node: u64, boot: u64, running: Node<Observed<W::Machine>>) -> String {
+    async fn watch(&self, node: u64, boot: u64, running: Node<Observed<W>>) -> String {
         let mut watcher = running.status();
         let (transfer, mut asked) = mpsc::unbounded();
         if let Some(up) =
@@ -265,6 +259,18 @@ impl<W: Workload> Sim<W> {
         });
         leads.max().map(|(_, node)| node)
     }
+}
+
+/// The storage that a node has when the workload says nothing else.
+pub(crate) fn redb_storage(disk: &SimDisk) -> Result<Arc<dyn Storage>, String> {
+    let storage = RedbStorage::builder("data")
+        .preallocate_bytes(256 << 10)
+        .cache_bytes(4 << 20)
+        .low_water_bytes(1 << 20)
+        .ballast_bytes(1 << 20)
+        .hooks(disk.hooks())
+        .open();
+    Ok(Arc::new(storage.map_err(|error| with_sources(&error))?))
 }
 
 /// Ends its tasks when dropped.

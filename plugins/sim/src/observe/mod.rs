@@ -19,8 +19,8 @@ use quorate::types::{LogTime, Position};
 
 pub use self::entry::{EntryMark, VoteMark};
 pub use self::log::{Log, NodeLog, Op};
-pub use self::machine::Observed;
-pub(crate) use self::machine::encoded;
+pub use self::machine::{Observed, Placed, Tagged};
+pub(crate) use self::machine::{encoded, panic_text, untagged};
 pub use self::storage::{Mutation, ObservedStorage};
 use crate::oracle::{Oracle, Violation};
 use crate::runtime::time;
@@ -35,7 +35,7 @@ pub struct AppliedCommand {
     pub term: u64,
     /// The log's clock there.
     pub time: LogTime,
-    /// Its bytes.
+    /// Its bytes, with its tag.
     pub command: Bytes,
     /// The bytes of its response.
     pub response: Bytes,

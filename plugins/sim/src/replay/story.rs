@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::linear::Verdict;
 use crate::moment::{Moment, Outcome};
 use crate::run::{Finding, Run};
-use crate::workload::{Call, Workload};
+use crate::workload::{Call, History, Workload};
 
 /// A call of a client.
 #[derive(Clone, Debug)]
@@ -141,7 +141,9 @@ fn evidence<W: Workload>(run: &Run, workload: &W) -> Vec<u64> {
         Some(Finding::Violation(violation)) if violation.oracle == "linearizability"
     );
     let Some(report) = run.report.as_ref().filter(|_| of_clients) else { return Vec::new() };
-    let judge = |history: &[_]| -> Verdict { workload.judge(history).0 };
+    let judge = |records: &[_]| -> Verdict {
+        workload.judge(History { records, log: &report.log, cluster: report.cluster }).0
+    };
     let mut smallest = super::smallest(&report.history, judge);
     smallest.sort_by_key(|record| record.ended.as_ref().map_or(0, |(end, _)| *end));
     let last = smallest.pop();

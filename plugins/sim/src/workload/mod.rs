@@ -5,9 +5,10 @@ mod registers;
 use std::fmt::Write;
 
 use bytes::Bytes;
-use quorate::state_machine::StateMachine;
+use quorate::state_machine::{StateMachine, Wire};
+use quorate::types::{ClusterId, LogId, LogTime, Position};
 
-pub use self::registers::{Registers, RegistersWorkload};
+pub use self::registers::{Registers, RegistersAnswer, RegistersCommand, RegistersQuery, RegistersWorkload};
 use crate::linear::Verdict;
 use crate::rng::Rng;
 
@@ -25,11 +26,50 @@ pub enum Call<C, Q> {
 pub struct Record {
     /// The command or query.
     pub call: Call<Bytes, Bytes>,
+    /// Which command it is in the log; no two calls have the same.
+    pub tag: u64,
+    /// Which node was called.
+    pub node: u64,
     /// When it began; every time of a run differs from every other.
     pub began: u64,
     /// When its answer came, and the answer; `None` when its outcome is unknown.
     pub ended: Option<(u64, Bytes)>,
+    /// Of which state the answer to a query is.
+    pub read_at: Option<(Option<LogId>, LogTime)>,
 }
+
+/// A command as it was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it stands.
+    pub position: Position,
+    /// The term of its entry.
+    pub term: u64,
+    /// The log's clock there.
+    pub time: LogTime,
+    /// The call that it is of.
+    pub tag: u64,
+    /// Its bytes.
+    pub command: Bytes,
+    /// Its response, as [`Workload::response`] has it.
+    pub response: Bytes,
+}
+
+/// What a run was, for its judge.
+#[derive(Clone, Copy, Debug)]
+pub struct History<'a> {
+    /// The clients' calls. Those of unknown outcome are writes.
+    pub records: &'a [Record],
+    /// Every command that was applied, in the order of the log.
+    pub log: &'a [Entry],
+    /// The cluster.
+    pub cluster: ClusterId,
+}
+
+type CommandOf<W> = <<W as Workload>::Machine as StateMachine>::Command;
+type ResponseOf<W> = <<W as Workload>::Machine as StateMachine>::Response;
+type QueryOf<W> = <<W as Workload>::Machine as StateMachine>::Query;
+type AnswerOf<W> = <<W as Workload>::Machine as StateMachine>::Answer;
 
 /// What clients do to a machine.
 pub trait Workload: Send + Sync + 'static {
@@ -39,20 +79,14 @@ pub trait Workload: Send + Sync + 'static {
     /// The machine as a node starts with it.
     fn machine(&self) -> Self::Machine;
 
-    /// What a client does next. Every command must differ from every other: `unique` helps.
-    #[allow(clippy::type_complexity, reason = "two associated types of one trait")]
-    fn call(
-        &self,
-        rng: &mut Rng,
-        unique: u64,
-    ) -> Call<<Self::Machine as StateMachine>::Command, <Self::Machine as StateMachine>::Query>;
+    /// What a client does next. `unique` is another number each time.
+    fn call(&self, rng: &mut Rng, unique: u64) -> Call<CommandOf<Self>, QueryOf<Self>>;
 
-    /// Queries that together show the whole state.
-    fn probes(&self) -> Vec<<Self::Machine as StateMachine>::Query>;
+    /// Queries that together show the whole state: the same ones each time.
+    fn probes(&self) -> Vec<QueryOf<Self>>;
 
-    /// Whether the history is linearizable; the text says where not. Records have known outcomes
-    /// but for writes.
-    fn judge(&self, history: &[Record]) -> (Verdict, String);
+    /// Whether the history is linearizable; the text says where not.
+    fn judge(&self, history: History<'_>) -> (Verdict, String);
 
     /// A call in words, and the answer where there is one, for who reads a run. Without this it is the
     /// bytes of both.
@@ -64,6 +98,71 @@ pub trait Workload: Send + Sync + 'static {
             |answer| format!("{kind} {} -> {}", hex(asked), hex(answer)),
         )
     }
+
+    /// A response as responses are compared: two that mean the same are the same bytes.
+    fn response(&self, response: &ResponseOf<Self>) -> Bytes {
+        bytes_of(response)
+    }
+
+    /// An answer as answers are compared.
+    fn answer(&self, answer: &AnswerOf<Self>) -> Bytes {
+        bytes_of(answer)
+    }
+
+    /// A node has applied the command at `position`.
+    ///
+    /// # Errors
+    /// What is wrong with the machine now.
+    fn applied(
+        &self,
+        position: Position,
+        machine: &Self::Machine,
+        response: &ResponseOf<Self>,
+    ) -> Result<(), String> {
+        let _ = (position, machine, response);
+        Ok(())
+    }
+
+    /// A node has restored a snapshot.
+    ///
+    /// # Errors
+    /// What is wrong with the machine now.
+    fn restored(&self, machine: &Self::Machine) -> Result<(), String> {
+        let _ = machine;
+        Ok(())
+    }
+
+    /// A command panicked; the node stops. The response is missing.
+    #[cfg(madsim)]
+    fn panicked(&self, applied: &crate::observe::AppliedCommand, message: &str) {
+        let _ = (applied, message);
+    }
+
+    /// The run is over: what it was, before it is judged.
+    fn over(&self, history: History<'_>) {
+        let _ = history;
+    }
+
+    /// Opens the storage of a node on its disk.
+    ///
+    /// # Errors
+    /// Why it does not open, for a person to read.
+    #[cfg(madsim)]
+    fn storage(
+        &self,
+        disk: &crate::disk::SimDisk,
+    ) -> Result<std::sync::Arc<dyn quorate::storage::Storage>, String> {
+        crate::cluster::redb_storage(disk)
+    }
+}
+
+fn bytes_of(value: &impl Wire) -> Bytes {
+    let mut bytes = Vec::new();
+    // One that cannot be encoded has none: nodes say so themselves.
+    if value.encode(&mut bytes).is_err() {
+        bytes.clear();
+    }
+    bytes.into()
 }
 
 /// The first bytes, and how many there are when those are not all.

@@ -7,7 +7,7 @@ use quorate::prelude::*;
 use quorate::state_machine::Wire;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Record, Workload};
+use super::{Call, History, Record, Workload};
 use crate::linear::register::{Register, RegisterOp};
 use crate::linear::{Operation, Verdict, check};
 use crate::rng::Rng;
@@ -79,9 +79,10 @@ impl Workload for RegistersWorkload {
         (0..self.keys).map(|key| RegistersQuery::Get { key }).collect()
     }
 
-    fn judge(&self, history: &[Record]) -> (Verdict, String) {
+    fn judge(&self, history: History<'_>) -> (Verdict, String) {
         for key in 0..self.keys {
-            let operations: Vec<_> = history.iter().filter_map(|record| of_key(key, record)).collect();
+            let operations: Vec<_> =
+                history.records.iter().filter_map(|record| of_key(key, record)).collect();
             let verdict = check(&Register, &operations, BUDGET);
             if let Verdict::NotLinearizable { stuck, .. } = verdict {
                 let around = &operations[stuck.saturating_sub(4)..(stuck + 5).min(operations.len())];

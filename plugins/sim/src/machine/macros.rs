@@ -1,0 +1,148 @@
+//! The one line.
+
+/// A test that puts a machine through crashes, partitions, torn disks, skewed clocks and restarts, on
+/// a fixed number of seeds.
+///
+/// ```text
+/// quorate_sim::simulate!(Bank);
+/// ```
+///
+/// is a `#[test] fn simulation()`. Options follow, in any order:
+///
+/// ```text
+/// quorate_sim::simulate!(
+///     fn bank_under_faults,                      // the name of the test; `simulation` by default
+///     Bank = Bank::with_limit(100),              // how a machine begins; `Default` by default
+///     seeds: 200,                                // how many seeds; 16
+///     nodes: 3..=5,                              // how many nodes, or a range; 3 to 5
+///     clients: 8,                                // how many clients; 4
+///     duration: Duration::from_secs(10),         // how long faults happen, in simulated time; 10 s
+///     faults: Faults::None,                      // what goes wrong; everything, as the seed says
+///     invariants: [money_is_conserved],          // fn(&Bank) -> bool, or -> Result<(), String>
+///     weights: [transfer = 8, open = 1],         // how often each command and query; 1 each
+///     workload: |draw| ..,                       // calls of your own: fn(&mut Draw) -> CallOf<Bank>
+///     key: |call| ..,                            // what a call is about: fn(&CallOf<Bank>) -> impl Debug
+///     storage: |disk| ..,                        // a storage of your own: fn(&SimDisk) -> Result<impl Storage, _>
+/// );
+/// ```
+///
+/// Each is a method of [`Simulation`](crate::machine::Simulation), which says more. What is checked is
+/// in the README of this crate.
+///
+/// Without `--cfg madsim` nothing is simulated, and the test fails and says so.
+#[cfg(madsim)]
+#[macro_export]
+macro_rules! simulate {
+    (fn $test:ident, $($rest:tt)+) => {
+        $crate::__simulate!($test, $($rest)+);
+    };
+    ($($rest:tt)+) => {
+        $crate::__simulate!(simulation, $($rest)+);
+    };
+}
+
+/// Nothing is simulated without `--cfg madsim`, and a test run in which nothing was simulated must not
+/// look like one that passed.
+#[cfg(not(madsim))]
+#[macro_export]
+macro_rules! simulate {
+    (fn $test:ident, $($rest:tt)+) => {
+        #[test]
+        fn $test() {
+            $crate::machine::nothing_is_simulated();
+        }
+    };
+    ($($rest:tt)+) => {
+        $crate::simulate!(fn simulation, $($rest)+);
+    };
+}
+
+#[cfg(madsim)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __simulate {
+    ($test:ident, $machine:ty = $initial:expr $(, $($options:tt)*)?) => {
+        #[test]
+        fn $test() {
+            $crate::simulation!($test, $machine = $initial $(, $($options)*)?).check();
+        }
+    };
+    ($test:ident, $machine:ty $(, $($options:tt)*)?) => {
+        $crate::__simulate!($test, $machine = <$machine as ::core::default::Default>::default() $(, $($options)*)?);
+    };
+}
+
+/// The [`Simulation`](crate::machine::Simulation) that [`simulate!`] would run, to run it yourself:
+/// `simulation!(name, Bank = Bank::default(), seeds: 3).run()`.
+#[cfg(madsim)]
+#[macro_export]
+macro_rules! simulation {
+    ($test:ident, $machine:ty = $initial:expr $(, $($options:tt)*)?) => {{
+        #[allow(unused_imports, reason = "one of two is used, as the machine implements `Serialize` and `Debug` or not")]
+        use $crate::machine::{SeesNoOutline as _, SeesNoState as _, SeesOutline as _, SeesState as _};
+        let probe = $crate::machine::Probe::<$machine>::new();
+        let eyes = $crate::machine::Eyes::new((&&probe).state(), (&&probe).outline());
+        let simulation = $crate::machine::Simulation::<$machine>::new(::core::stringify!($machine), eyes, || $initial);
+        let simulation = simulation.place($crate::machine::Place {
+            package: ::core::env!("CARGO_PKG_NAME"),
+            module: ::core::module_path!(),
+            test: ::core::stringify!($test),
+            file: ::core::file!(),
+            integration: ::core::option_env!("CARGO_TARGET_TMPDIR").is_some(),
+        });
+        $crate::__simulate_options!(simulation; $($($options)*)?)
+    }};
+}
+
+#[cfg(madsim)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __simulate_options {
+    ($so_far:expr;) => { $so_far };
+    ($so_far:expr; invariants: [$($invariant:expr),* $(,)?] $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!(
+            $so_far$(.invariant(::core::stringify!($invariant), $invariant))*; $($($rest)*)?
+        )
+    };
+    ($so_far:expr; weights: [$($item:ident = $weight:expr),* $(,)?] $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!(
+            $so_far.weights(&[$((::core::stringify!($item), $weight)),*]); $($($rest)*)?
+        )
+    };
+    ($so_far:expr; seeds: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!($so_far.seeds($value); $($($rest)*)?)
+    };
+    ($so_far:expr; nodes: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!($so_far.nodes($value); $($($rest)*)?)
+    };
+    ($so_far:expr; clients: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!($so_far.clients($value); $($($rest)*)?)
+    };
+    ($so_far:expr; duration: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!($so_far.duration($value); $($($rest)*)?)
+    };
+    ($so_far:expr; faults: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!($so_far.faults($value); $($($rest)*)?)
+    };
+    ($so_far:expr; workload: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!($so_far.workload($value); $($($rest)*)?)
+    };
+    ($so_far:expr; key: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!($so_far.key($value); $($($rest)*)?)
+    };
+    ($so_far:expr; storage: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!($so_far.storage($value); $($($rest)*)?)
+    };
+    ($so_far:expr; invariants: $($rest:tt)*) => {
+        ::core::compile_error!("write the invariants as a list: `invariants: [one, another]`")
+    };
+    ($so_far:expr; weights: $($rest:tt)*) => {
+        ::core::compile_error!("write the weights as a list: `weights: [transfer = 8, open = 1]`")
+    };
+    ($so_far:expr; $other:ident $($rest:tt)*) => {
+        ::core::compile_error!(::core::concat!(
+            "`", ::core::stringify!($other), "` is no option of `simulate!`, or is not followed by `: value`; the options are \
+             seeds, nodes, clients, duration, faults, invariants, weights, workload, key, storage"
+        ))
+    };
+}

@@ -1,0 +1,67 @@
+//! A user's own machine under everything that a simulation does: one line in a test file.
+//!
+//! This folder owns [`simulate!`](crate::simulate): random calls through the arguments' own
+//! `Deserialize` (`draw`), lives of a machine in worlds that differ in one thing (`live`, `examine`),
+//! and its run on a cluster (`workload`, `order`, `keyed`). What a cluster is, and what goes wrong in
+//! it, is the business of `cluster` and `plan`.
+
+mod draw;
+mod macros;
+#[doc(hidden)]
+pub mod outline;
+mod seen;
+#[doc(hidden)]
+pub mod value;
+
+#[cfg(madsim)]
+mod alone;
+#[cfg(madsim)]
+mod calls;
+#[cfg(madsim)]
+mod examine;
+#[cfg(madsim)]
+mod finding;
+#[cfg(madsim)]
+mod keyed;
+#[cfg(madsim)]
+mod live;
+#[cfg(madsim)]
+mod options;
+#[cfg(madsim)]
+mod order;
+#[cfg(madsim)]
+mod quiet;
+#[cfg(madsim)]
+mod report;
+#[cfg(madsim)]
+mod run;
+#[cfg(madsim)]
+mod shrink;
+#[cfg(madsim)]
+mod subject;
+#[cfg(all(test, madsim))]
+mod tests;
+#[cfg(madsim)]
+mod workload;
+
+#[cfg(madsim)]
+pub use self::{
+    calls::{CallOf, Draw},
+    finding::{Cause, Finding, Line},
+    options::{DURATION, Faults, Nodes, SEEDS, Simulation},
+    report::{Failure, OnACluster, Place, Summary, Wrong},
+    subject::{Eyes, Holds, Probe, SeesNoOutline, SeesNoState, SeesOutline, SeesState, Simulated},
+};
+
+/// Says why there is no simulation.
+///
+/// # Panics
+/// Always.
+#[doc(hidden)]
+pub fn nothing_is_simulated() -> ! {
+    panic!(
+        "nothing is simulated without `--cfg madsim`: set `rustflags = [\"--cfg\", \"madsim\"]` under `[build]` in \
+         .cargo/config.toml; a RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS or CARGO_BUILD_RUSTFLAGS variable replaces that \
+         silently: unset it"
+    );
+}

@@ -1,0 +1,216 @@
+//! What is tried, how often, and what goes wrong meanwhile.
+
+use std::fmt::{Debug, Display};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate::state_machine::Items;
+use quorate::storage::Storage;
+
+use super::calls::{CallOf, Calls, Draw};
+use super::keyed::KeyOf;
+use super::report::Place;
+use super::subject::{Eyes, Holds, Simulated, Subject};
+use super::workload::OpenStorage;
+use crate::disk::SimDisk;
+use crate::plan::Plan;
+use crate::rng::Rng;
+
+/// How many seeds a simulation takes that says nothing else.
+pub const SEEDS: u64 = 16;
+/// How long the faults of a seed last, when nothing else is said, in simulated time.
+pub const DURATION: Duration = Duration::from_secs(10);
+
+/// How many nodes a cluster has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nodes(RangeInclusive<u64>);
+
+impl From<u64> for Nodes {
+    fn from(nodes: u64) -> Self {
+        Self(nodes..=nodes)
+    }
+}
+
+impl From<RangeInclusive<u64>> for Nodes {
+    fn from(nodes: RangeInclusive<u64>) -> Self {
+        Self(nodes)
+    }
+}
+
+type OwnPlan = Arc<dyn Fn(u64, u64, Duration) -> Plan + Send + Sync>;
+
+/// What goes wrong.
+#[derive(Clone, Default)]
+pub enum Faults {
+    /// Whatever the seed says: crashes, power cuts, partitions, slow disks and links, clocks,
+    /// pauses, leaders. The default.
+    #[default]
+    Mixed,
+    /// Nothing.
+    None,
+    /// A plan of your own, by seed, number of nodes and duration.
+    Own(OwnPlan),
+}
+
+impl Faults {
+    /// A plan of your own, by seed, number of nodes and duration.
+    pub fn own(plan: impl Fn(u64, u64, Duration) -> Plan + Send + Sync + 'static) -> Self {
+        Self::Own(Arc::new(plan))
+    }
+
+    fn plan(&self, seed: u64, nodes: u64, duration: Duration) -> Plan {
+        match self {
+            Self::Mixed => Plan::draw(seed, nodes, duration),
+            Self::None => Plan::calm(),
+            Self::Own(plan) => plan(seed, nodes, duration),
+        }
+    }
+}
+
+impl Debug for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Mixed => "Mixed",
+            Self::None => "None",
+            Self::Own(_) => "Own(..)",
+        })
+    }
+}
+
+/// A simulation of a machine: what [`simulate!`](crate::simulate) makes of its options. Each method
+/// is the option of that name.
+#[must_use]
+pub struct Simulation<M: Simulated> {
+    pub(super) subject: Subject<M>,
+    pub(super) calls: Calls<M>,
+    pub(super) key: Option<KeyOf<M>>,
+    pub(super) storage: Option<OpenStorage>,
+    pub(super) seeds: u64,
+    pub(super) clients: u64,
+    pub(super) duration: Duration,
+    pub(super) place: Option<Place>,
+    nodes: Option<Nodes>,
+    faults: Faults,
+}
+
+impl<M: Simulated> Debug for Simulation<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Simulation").field("machine", &self.subject.name).finish_non_exhaustive()
+    }
+}
+
+impl<M: Simulated> Simulation<M> {
+    #[doc(hidden)]
+    pub fn new(name: &'static str, eyes: Eyes<M>, initial: impl Fn() -> M + Send + Sync + 'static) -> Self {
+        let subject = Subject { name, initial: Arc::new(initial), invariants: Vec::new(), eyes };
+        Self {
+            subject,
+            calls: Calls::Any(Vec::new()),
+            key: None,
+            storage: None,
+            seeds: SEEDS,
+            clients: 4,
+            duration: DURATION,
+            place: None,
+            nodes: None,
+            faults: Faults::Mixed,
+        }
+    }
+
+    #[doc(hidden)]
+    pub fn place(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// How many seeds are run: 16 by default. `QUORATE_SIM_SEEDS` overrides it.
+    pub fn seeds(mut self, seeds: u64) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// How many nodes a cluster has, as a number or a range: 3 to 5 by default.
+    pub fn nodes(mut self, nodes: impl Into<Nodes>) -> Self {
+        self.nodes = Some(nodes.into());
+        self
+    }
+
+    /// How many clients call it: 4 by default.
+    pub fn clients(mut self, clients: u64) -> Self {
+        self.clients = clients;
+        self
+    }
+
+    /// How long faults happen, in simulated time: 10 seconds by default. After that the cluster must
+    /// come to rest and serve.
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration = duration;
+        self
+    }
+
+    /// What goes wrong.
+    pub fn faults(mut self, faults: impl Into<Faults>) -> Self {
+        self.faults = faults.into();
+        self
+    }
+
+    /// What must hold of the machine after every command, on every node, and of every restored
+    /// snapshot.
+    pub fn invariant<H: Holds>(
+        mut self,
+        name: &'static str,
+        invariant: impl Fn(&M) -> H + Send + Sync + 'static,
+    ) -> Self {
+        self.subject.invariants.push((name, Arc::new(move |machine| invariant(machine).holds())));
+        self
+    }
+
+    /// How often each command and query is drawn, compared with others, of which each has 1.
+    ///
+    /// # Panics
+    /// When the machine has no such command or query.
+    pub fn weights(mut self, weights: &[(&'static str, u32)]) -> Self {
+        let known = <M::Command as Items>::ITEMS.iter().chain(<M::Query as Items>::ITEMS);
+        let known: Vec<&str> = known.map(|(_, name)| *name).collect();
+        for (name, _) in weights {
+            assert!(known.contains(name), "`weights` names `{name}`, but the machine has only {known:?}");
+        }
+        self.calls = Calls::Any(weights.to_vec());
+        self
+    }
+
+    /// What clients do, in the place of random calls.
+    pub fn workload(mut self, workload: impl Fn(&mut Draw<'_>) -> CallOf<M> + Send + Sync + 'static) -> Self {
+        self.calls = Calls::Own(Arc::new(workload));
+        self
+    }
+
+    /// What a call is about, when calls of different keys have nothing to do with each other. What
+    /// clients saw is then also searched for an order, key by key.
+    pub fn key<K: Debug>(mut self, key: impl Fn(&CallOf<M>) -> K + Send + Sync + 'static) -> Self {
+        self.key = Some(Arc::new(move |call| format!("{:?}", key(call))));
+        self
+    }
+
+    /// Opens the storage of a node on its disk: a storage plugin of your own in the place of redb's.
+    pub fn storage<S: Storage, E: Display>(
+        mut self,
+        open: impl Fn(&SimDisk) -> Result<S, E> + Send + Sync + 'static,
+    ) -> Self {
+        self.storage = Some(Arc::new(move |disk| match open(disk) {
+            Ok(storage) => Ok(Arc::new(storage)),
+            Err(why) => Err(why.to_string()),
+        }));
+        self
+    }
+
+    /// Size and plan of a seed's cluster.
+    pub(super) fn cluster(&self, seed: u64, drawn: u64) -> (u64, Plan) {
+        let nodes = self
+            .nodes
+            .as_ref()
+            .map_or(drawn, |Nodes(nodes)| Rng::stream(seed, "nodes").within(*nodes.start()..nodes.end() + 1));
+        (nodes, self.faults.plan(seed, nodes, self.duration))
+    }
+}

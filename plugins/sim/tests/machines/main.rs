@@ -1,0 +1,14 @@
+//! A user's machines, simulated: a good one passes, and each broken one fails with a message that
+//! names its mistake.
+
+#[cfg(madsim)]
+mod bank;
+#[cfg(madsim)]
+mod broken;
+#[cfg(madsim)]
+mod cluster;
+#[cfg(madsim)]
+mod sound;
+
+#[cfg(not(madsim))]
+quorate_sim::simulate!(Nothing);
