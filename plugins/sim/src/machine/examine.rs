@@ -14,6 +14,9 @@ use super::shrink::smallest;
 use super::subject::{Simulated, Subject};
 use super::value::Difference;
 
+/// The longest history in which every command is preceded by a snapshot.
+const EACH: usize = 200;
+
 /// One cluster, one history, one seed.
 pub(super) struct Examination<'a, M> {
     pub(super) subject: &'a Subject<M>,
@@ -32,8 +35,9 @@ impl<M: Simulated> Examination<'_, M> {
         if self.other_worlds().iter().any(differs) {
             return Some(self.nondeterminism(log));
         }
-        let ways = [Trips::Some(self.seed), Trips::Some(!self.seed), Trips::EachLate];
-        let way = ways.into_iter().map(|trips| self.with(trips)).find(|way| self.trips_over(log, *way))?;
+        let each = (log.len() <= EACH).then_some(Trips::EachLate);
+        let ways = [Trips::Some(self.seed), Trips::Some(!self.seed)].into_iter().chain(each);
+        let way = ways.map(|trips| self.with(trips)).find(|way| self.trips_over(log, *way))?;
         Some(self.snapshots(log, way))
     }
 
@@ -71,7 +75,8 @@ impl<M: Simulated> Examination<'_, M> {
         let before = |number: usize| number.checked_sub(1).and_then(|last| measure.shown.get(last)?.state);
         let changed = life.shown.iter().enumerate().position(|(number, shown)| {
             // Of the state before the first command nothing is known.
-            number > 0 && shown.restored.is_some() && shown.restored != before(number)
+            let both = before(number).zip(shown.restored);
+            both.is_some_and(|(before, restored)| before != restored)
         });
         [life.parts(&measure), changed].into_iter().flatten().min()
     }

@@ -5,18 +5,14 @@
 //! and its run on a cluster (`workload`, `order`, `keyed`). What a cluster is, and what goes wrong in
 //! it, is the business of `cluster` and `plan`.
 
-mod draw;
 mod macros;
-#[doc(hidden)]
-pub mod outline;
-mod seen;
-#[doc(hidden)]
-pub mod value;
 
 #[cfg(madsim)]
 mod alone;
 #[cfg(madsim)]
 mod calls;
+#[cfg(madsim)]
+mod draw;
 #[cfg(madsim)]
 mod examine;
 #[cfg(madsim)]
@@ -30,17 +26,25 @@ mod options;
 #[cfg(madsim)]
 mod order;
 #[cfg(madsim)]
+#[doc(hidden)]
+pub mod outline;
+#[cfg(madsim)]
 mod quiet;
 #[cfg(madsim)]
 mod report;
 #[cfg(madsim)]
 mod run;
 #[cfg(madsim)]
+mod seen;
+#[cfg(madsim)]
 mod shrink;
 #[cfg(madsim)]
 mod subject;
 #[cfg(all(test, madsim))]
 mod tests;
+#[cfg(madsim)]
+#[doc(hidden)]
+pub mod value;
 #[cfg(madsim)]
 mod workload;
 

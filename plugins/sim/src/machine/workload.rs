@@ -10,7 +10,7 @@ use quorate::types::{ClusterId, Position};
 
 use super::calls::{CallOf, Calls, Draw};
 use super::keyed::{KeyOf, by_key};
-use super::live::{Step, command_text, query_text};
+use super::live::{Step, command_text, looked_at, query_text};
 use super::order::{certify, step};
 use super::seen::{Seen, reply_text};
 use super::subject::{Simulated, Subject};
@@ -122,7 +122,7 @@ impl<M: Simulated> Workload for MachineWorkload<M> {
     }
 
     fn applied(&self, position: Position, machine: &M, response: &M::Response) -> Result<(), String> {
-        let state = self.subject.digest(machine);
+        let state = looked_at(position.index.get()).then(|| self.subject.digest(machine)).flatten();
         let mut noted = self.notes.lock();
         let mut rng = Rng::new(position.index.get());
         noted.seen.note(&mut rng, response);
