@@ -90,6 +90,9 @@ pub struct World {
     pub logs: BTreeMap<u64, NodeLog>,
     /// What was applied at each position, as the first node to do so told it.
     pub applied: BTreeMap<Position, AppliedCommand>,
+    /// Nodes whose disk was replaced, or may be damaged, with what they had flushed by then: nothing is
+    /// promised of it any more.
+    pub lost: BTreeMap<u64, Log>,
     /// How often a conflicting tail was removed from a log.
     pub truncations: u64,
 }
@@ -131,7 +134,10 @@ impl Observer {
     pub fn reopened(&self, node: u64, found: &Log) {
         let at = time();
         let inner = &mut *self.lock();
-        if let Err(what) = inner.world.logs.entry(node).or_default().reopen(found) {
+        let log = inner.world.logs.entry(node).or_default();
+        if inner.world.lost.contains_key(&node) {
+            log.replace(found);
+        } else if let Err(what) = log.reopen(found) {
             let what = format!("n{node}: {what}");
             inner.blame(Violation { at, oracle: "durability", what });
         }
@@ -143,6 +149,13 @@ impl Observer {
     /// A node was stopped, by whatever: what it had queued was kept or not.
     pub fn crashed(&self, node: u64) {
         self.lock().world.logs.entry(node).or_default().crash();
+    }
+
+    /// The disk of a node was replaced, or may be damaged from now on.
+    pub fn may_have_lost(&self, node: u64) {
+        let world = &mut self.lock().world;
+        let flushed = world.logs.entry(node).or_default().durable().clone();
+        world.lost.entry(node).or_insert(flushed);
     }
 
     /// The run is over: the last word of every oracle.

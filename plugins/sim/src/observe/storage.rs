@@ -72,7 +72,7 @@ impl<S: Storage> ObservedStorage<S> {
 
     /// What is in the storage, read back whole.
     async fn found(&self, group: GroupId, state: &GroupState) -> Result<Log, StorageError> {
-        let mut log = Log { vote: state.vote.as_ref().map(VoteMark::of), ..Log::default() };
+        let mut log = Log { vote: state.vote.as_ref().and_then(VoteMark::found), ..Log::default() };
         // One before the first, when anything was ever purged.
         log.purged = state.purged.as_ref().and_then(|_| state.log.start.checked_sub(1));
         let mut next = state.log.start;
@@ -83,7 +83,7 @@ impl<S: Storage> ObservedStorage<S> {
                 break;
             }
             for entry in entries {
-                log.entries.insert(next, EntryMark::of(next, &entry));
+                log.entries.insert(next, EntryMark::found(next, &entry));
                 next += 1;
             }
         }
