@@ -160,3 +160,29 @@ fn a_file_that_is_no_plan_is_wrong_use() {
         assert_eq!(code, 2, "{junk:?}: {text}");
     }
 }
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_ends_a_campaign_with_what_it_came_to() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::Stdio;
+
+    let mut campaign = Command::new(env!("CARGO_BIN_EXE_sim"))
+        .args(["--seeds", "1000000", "--seconds", "1", "--jobs", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    // Said when interrupts are caught.
+    let mut line = String::new();
+    let stderr = campaign.stderr.take().expect("it is piped");
+    let mut stderr = BufReader::new(stderr);
+    stderr.read_line(&mut line).expect("a line");
+    says(&line, &["a campaign from seed 0"]);
+    let interrupt = Command::new("kill").args(["-INT", &campaign.id().to_string()]).status();
+    assert!(interrupt.expect("kill runs").success());
+    let mut text = String::new();
+    campaign.stdout.take().expect("it is piped").read_to_string(&mut text).expect("words");
+    says(&text, &[" of 1000000", "found\n  nothing"]);
+    assert_eq!(campaign.wait().expect("it ends").code(), Some(0));
+}
