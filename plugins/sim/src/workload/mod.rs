@@ -7,7 +7,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 use quorate::state_machine::StateMachine;
 
-pub use self::registers::{Registers, RegistersWorkload};
+pub use self::registers::{Registers, RegistersCommand, RegistersQuery, RegistersWorkload};
 use crate::linear::Verdict;
 use crate::rng::Rng;
 
