@@ -69,6 +69,11 @@ pub enum Observation<'a> {
         /// Which.
         applied: &'a AppliedCommand,
     },
+    /// A node's machine was restored from a snapshot.
+    Restored {
+        /// The last command that is in it.
+        last: Option<Position>,
+    },
     /// A client was told that its command was applied.
     Acknowledged {
         /// Where, and with which response.
@@ -210,6 +215,7 @@ impl Inner {
                 )
             }
             Observation::Applied { applied } => ("applied", format!("{applied:?}").into_bytes()),
+            Observation::Restored { last } => ("restored", format!("{last:?}").into_bytes()),
             Observation::Acknowledged { applied } => ("acknowledged", format!("{applied:?}").into_bytes()),
             Observation::Refused { command } => ("refused", command.to_vec()),
         };
