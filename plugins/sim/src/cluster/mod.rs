@@ -21,11 +21,12 @@ use serde::{Deserialize, Serialize};
 use self::nodes::{Slot, Trouble};
 use crate::disk::{DiskEvents, SimDisk};
 use crate::linear::Verdict;
-use crate::observe::{Mutation, Observer};
+use crate::mutations::Mutation;
+use crate::observe::Observer;
 use crate::oracle::{self, Violation};
 use crate::plan::Plan;
 use crate::rng::Rng;
-use crate::runtime::{SimSleep, time};
+use crate::runtime::{Points, SimSleep, fired, time};
 use crate::trace::Trace;
 use crate::wire::{Wire, WireEvents};
 use crate::workload::{Record, Workload};
@@ -43,6 +44,9 @@ pub struct Setup {
     pub length: Duration,
     /// What goes wrong.
     pub plan: Plan,
+    /// Which fault points of the framework are live.
+    #[serde(default)]
+    pub points: Points,
     /// A bug put in on purpose.
     pub mutation: Option<Mutation>,
 }
@@ -51,7 +55,8 @@ impl Setup {
     /// The run of a seed: size and plan are drawn from it.
     pub fn of_seed(seed: u64, length: Duration) -> Self {
         let nodes = *Rng::stream(seed, "size").pick(&[3, 3, 4, 5]);
-        Self { seed, nodes, clients: 4, length, plan: Plan::draw(seed, nodes, length), mutation: None }
+        let plan = Plan::draw(seed, nodes, length);
+        Self { seed, nodes, clients: 4, length, plan, points: Points::Drawn, mutation: None }
     }
 }
 
@@ -74,6 +79,8 @@ pub struct Counts {
     pub snapshots: u64,
     /// Times that a conflicting tail was removed from a log.
     pub truncations: u64,
+    /// Times that a fault point of the framework fired.
+    pub points: u64,
     /// The highest term.
     pub term: u64,
     /// What the disks went through.
@@ -94,6 +101,7 @@ impl Counts {
             leader_crashes,
             snapshots,
             truncations,
+            points,
             term,
             disk,
             wire,
@@ -106,6 +114,7 @@ impl Counts {
         self.leader_crashes += leader_crashes;
         self.snapshots += snapshots;
         self.truncations += truncations;
+        self.points += points;
         self.term = self.term.max(*term);
         self.disk.add(*disk);
         self.wire.add(*wire);
@@ -223,6 +232,7 @@ impl<W: Workload> Sim<W> {
         }
         let mut counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.wire = self.wire.events();
+        counts.points = fired();
         counts.truncations = self.observer.with_world(|world| world.truncations);
         for slot in self.slots().values() {
             counts.disk.add(slot.disk.events());

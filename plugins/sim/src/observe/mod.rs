@@ -21,7 +21,7 @@ pub use self::entry::{EntryMark, VoteMark};
 pub use self::log::{Log, NodeLog, Op};
 pub use self::machine::Observed;
 pub(crate) use self::machine::encoded;
-pub use self::storage::{Mutation, ObservedStorage};
+pub use self::storage::ObservedStorage;
 use crate::oracle::{Oracle, Violation};
 use crate::runtime::time;
 use crate::trace::Trace;

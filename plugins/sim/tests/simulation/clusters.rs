@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quorate_sim::cluster::{Counts, Setup};
 use quorate_sim::plan::Plan;
+use quorate_sim::runtime::Points;
 
 use crate::support::{LENGTH, passes};
 
@@ -35,6 +36,7 @@ fn clusters_hold_their_promises_whatever_goes_wrong() {
         sum.acknowledged += counts.acknowledged;
         sum.crashes += counts.crashes;
         sum.leader_crashes += counts.leader_crashes;
+        sum.points += counts.points;
         sum.snapshots += counts.snapshots;
         sum.truncations += counts.truncations;
         sum.wire.resets += counts.wire.resets;
@@ -51,4 +53,15 @@ fn clusters_hold_their_promises_whatever_goes_wrong() {
     let happened =
         [crashes, leader_crashes, snapshots, wire.resets, wire.idle, disk.losses, disk.fuses_blown];
     assert!(happened.iter().all(|count| *count > 0), "{sum:?}");
+}
+
+#[test]
+fn clusters_hold_their_promises_with_every_fault_point_live() {
+    let (from, seeds) = (asked_for("QUORATE_SIM_FROM", 1_000), asked_for("QUORATE_SIM_SEEDS", 4));
+    let mut fired = 0;
+    for seed in from..from + seeds {
+        fired += passes(Setup { points: Points::All, ..Setup::of_seed(seed, LENGTH) }).counts.points;
+    }
+    println!("{fired} times in {seeds} seeds");
+    assert!(fired > 100 * seeds, "only {fired} times");
 }
