@@ -11,7 +11,7 @@ use openraft::Snapshot;
 use openraft::raft::AppendEntriesRequest;
 
 use super::Group;
-use super::runtime::{Runtime, Select2, before, now};
+use super::runtime::{Point, Runtime, Select2, before, now};
 use super::send_snapshot::STALL;
 use super::snapshot::{self, SnapshotData};
 use super::types::{TypeConfig, Vote, to_log_id};
@@ -193,6 +193,7 @@ impl<RT: Runtime> Group<RT> {
         let mut answers = std::pin::pin!(answers);
         while let Some(answer) = answers.next().await {
             let Ok(result) = answer else { return Err(ReceiveError::Stopped) };
+            RT::pause(Point::BeforeAppended).await;
             let body = wire::append_result(&result);
             let mut out = frame::begin(Kind::Appended, self.group(), body.len());
             out.put_slice(&body);

@@ -34,6 +34,8 @@ pub mod disk;
 pub mod linear;
 pub mod moment;
 #[cfg(madsim)]
+pub mod mutations;
+#[cfg(madsim)]
 pub mod observe;
 #[cfg(madsim)]
 pub mod oracle;

@@ -38,5 +38,6 @@ pub const EVENTS: &[Event] = &[
     event("a stream was reset", Some(20), |counts| counts.wire.resets),
     event("a stream was given up as silent", Some(20), |counts| counts.wire.idle),
     event("a frame arrived after its sender died", Some(50), |counts| counts.wire.posthumous),
+    event("a fault point of the framework fired", Some(20), |counts| counts.points),
     event("the outcome of a write stayed unknown", Some(20), |counts| counts.unknown),
 ];

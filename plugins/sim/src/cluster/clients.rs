@@ -12,7 +12,8 @@ use quorate::state_machine::{StateMachine, Wire};
 
 use super::Sim;
 use crate::moment::{Moment, Outcome};
-use crate::observe::{AppliedCommand, Mutation, Observation, Observed};
+use crate::mutations::Mutation;
+use crate::observe::{AppliedCommand, Observation, Observed};
 use crate::rng::Rng;
 use crate::runtime::{SimSleep, time};
 use crate::workload::{Call, Record, Workload};

@@ -21,11 +21,12 @@ use serde::{Deserialize, Serialize};
 use self::nodes::{Slot, Trouble};
 use crate::disk::{DiskEvents, SimDisk};
 use crate::linear::Verdict;
-use crate::observe::{Mutation, Observer};
+use crate::mutations::Mutation;
+use crate::observe::Observer;
 use crate::oracle::{self, Violation};
 use crate::plan::{Plan, Profile};
 use crate::rng::Rng;
-use crate::runtime::{SimSleep, time};
+use crate::runtime::{Points, SimSleep, fired, time};
 use crate::trace::Trace;
 use crate::wire::{Wire, WireEvents};
 use crate::workload::{Record, Workload};
@@ -43,6 +44,9 @@ pub struct Setup {
     pub length: Duration,
     /// What goes wrong.
     pub plan: Plan,
+    /// Which fault points of the framework are live.
+    #[serde(default)]
+    pub points: Points,
     /// A bug put in on purpose.
     pub mutation: Option<Mutation>,
 }
@@ -57,7 +61,7 @@ impl Setup {
     pub fn of_profile(profile: Profile, seed: u64, length: Duration) -> Self {
         let nodes = *Rng::stream(seed, "size").pick(&[3, 3, 4, 5]);
         let plan = Plan::draw(profile, seed, nodes, length);
-        Self { seed, nodes, clients: 4, length, plan, mutation: None }
+        Self { seed, nodes, clients: 4, length, plan, points: Points::Drawn, mutation: None }
     }
 }
 
@@ -98,6 +102,8 @@ pub struct Counts {
     pub shutdowns: u64,
     /// Times that a conflicting tail was removed from a log.
     pub truncations: u64,
+    /// Times that a fault point of the framework fired.
+    pub points: u64,
     /// The highest term.
     pub term: u64,
     /// What the disks went through.
@@ -128,6 +134,7 @@ impl Counts {
             wiped_refused,
             shutdowns,
             truncations,
+            points,
             term,
             disk,
             wire,
@@ -150,6 +157,7 @@ impl Counts {
             (&mut self.wiped_refused, wiped_refused),
             (&mut self.shutdowns, shutdowns),
             (&mut self.truncations, truncations),
+            (&mut self.points, points),
         ] {
             *sum += more;
         }
@@ -273,6 +281,7 @@ impl<W: Workload> Sim<W> {
         }
         let mut counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.wire = self.wire.events();
+        counts.points = fired();
         counts.truncations = self.observer.with_world(|world| world.truncations);
         for slot in self.slots().values() {
             counts.disk.add(slot.disk.events());

@@ -21,7 +21,7 @@ pub use self::entry::{EntryMark, VoteMark};
 pub use self::log::{Log, NodeLog, Op};
 pub use self::machine::Observed;
 pub(crate) use self::machine::encoded;
-pub use self::storage::{Mutation, ObservedStorage};
+pub use self::storage::ObservedStorage;
 use crate::oracle::{Oracle, Violation};
 use crate::runtime::time;
 use crate::trace::Trace;
@@ -68,6 +68,11 @@ pub enum Observation<'a> {
     Applied {
         /// Which.
         applied: &'a AppliedCommand,
+    },
+    /// A node's machine was restored from a snapshot.
+    Restored {
+        /// The last command that is in it.
+        last: Option<Position>,
     },
     /// A client was told that its command was applied.
     Acknowledged {
@@ -223,6 +228,7 @@ impl Inner {
                 )
             }
             Observation::Applied { applied } => ("applied", format!("{applied:?}").into_bytes()),
+            Observation::Restored { last } => ("restored", format!("{last:?}").into_bytes()),
             Observation::Acknowledged { applied } => ("acknowledged", format!("{applied:?}").into_bytes()),
             Observation::Refused { command } => ("refused", command.to_vec()),
         };

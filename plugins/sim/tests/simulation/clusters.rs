@@ -7,6 +7,7 @@ use std::time::Duration;
 use quorate_sim::campaign::{Options, Tally, failure, run, summary};
 use quorate_sim::cluster::Setup;
 use quorate_sim::plan::Plan;
+use quorate_sim::runtime::Points;
 use quorate_sim::shrink::{Budget, shrink};
 
 use crate::support::{LENGTH, LIMIT, WORKLOAD, passes};
@@ -59,4 +60,15 @@ fn failures(tally: &Tally) -> String {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let tell = |run| failure(run, &shrink(run, || WORKLOAD, &budget), &command(run.setup.seed), folder);
     tally.kept.iter().map(tell).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn clusters_hold_their_promises_with_every_fault_point_live() {
+    let (from, seeds) = (asked_for("QUORATE_SIM_FROM", 1_000), asked_for("QUORATE_SIM_SEEDS", 4));
+    let mut fired = 0;
+    for seed in from..from + seeds {
+        fired += passes(Setup { points: Points::All, ..Setup::of_seed(seed, LENGTH) }).counts.points;
+    }
+    println!("{fired} times in {seeds} seeds");
+    assert!(fired > 100 * seeds, "only {fired} times");
 }
