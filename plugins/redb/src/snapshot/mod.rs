@@ -165,6 +165,10 @@ impl Snapshots {
             move |error| StorageError::io(doing, path, error)
         };
         let kept = Kept::read(self.files.as_ref(), &path).filter(|kept| kept.len <= id.len);
+        if kept.is_some() {
+            // Whoever wrote the record may have died before its name was flushed.
+            self.files.sync_dir(&self.dir).map_err(io("flush"))?;
+        }
         match kept.map(|kept| (kept, self.files.resume(&path, kept.len))) {
             Some((kept, Ok(file))) => {
                 let held = self.files.open(&path).map_err(io("read"))?;
