@@ -160,6 +160,8 @@ fn after_a_kill_a_flip_costs_at_most_what_a_torn_write_would() {
         let disk = Disk::default();
         let storage = open_on(&disk, durability).expect("it opens");
         fill(&storage);
+        // Until the purged rows are gone: their removal is a commit of its own, at any time.
+        (0..8).for_each(|_| write(&storage, GROUPS[2], vote_of("T2 n1")));
         let before = see(&storage).expect("sound");
         let image = disk.bytes(Path::new(LOG_FILE));
         append(&storage, G0, 80..83, 700);
