@@ -261,7 +261,9 @@ impl Snapshots {
 
     /// Under the lock: nobody goes on with one of them meanwhile.
     fn remove_parts(&self, names: Vec<String>) {
-        names.iter().for_each(|name| remove_part(self.files.as_ref(), &self.dir, name));
+        for name in names {
+            remove_part(self.files.as_ref(), &self.dir, &name);
+        }
     }
 
     /// The log of `group` was purged up to `upto`: this node has come so far without the part of a
