@@ -28,8 +28,9 @@ use crate::watch::Watched;
 
 /// How many appends are decoded ahead of the log.
 const AHEAD: usize = 16;
-/// How often the receiver of a snapshot shows a sign of life while it installs.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// How often the receiver of a snapshot shows a sign of life while it installs, and the sender while it
+/// has nothing to send.
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// How many bytes of what it holds already it reads before it shows another.
 const BYTES_OF_LIFE: u64 = 32 << 20;
 
@@ -313,6 +314,10 @@ impl<RT: Runtime> Group<RT> {
         let kinds = [Kind::SnapshotChunk, Kind::SnapshotEnd];
         loop {
             match in_time::<RT, _>(expect_frame(&mut session.stream, &kinds, self.group())).await?? {
+                // A sign of life.
+                Some((Kind::SnapshotChunk, chunk)) if chunk.is_empty() => {
+                    self.tell(session, Kind::SnapshotAck, arriving.received).await?;
+                }
                 Some((Kind::SnapshotChunk, chunk)) => {
                     // Checked as it arrives; only what is whole is ever committed.
                     drop(arriving.decoder.push(&chunk)?);
