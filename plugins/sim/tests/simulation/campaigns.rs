@@ -6,7 +6,7 @@ use std::time::Duration;
 use quorate_sim::campaign::{Options, Tally, run, summary};
 use quorate_sim::cluster::Setup;
 use quorate_sim::linear::Verdict;
-use quorate_sim::observe::Mutation;
+use quorate_sim::mutations::Mutation;
 use quorate_sim::plan::Plan;
 use quorate_sim::rng::Rng;
 use quorate_sim::run::{Finding, attempt};

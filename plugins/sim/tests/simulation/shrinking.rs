@@ -6,7 +6,7 @@ use std::time::Duration;
 use quorate_sim::campaign::failure;
 use quorate_sim::cluster::Setup;
 use quorate_sim::disk::Crash;
-use quorate_sim::observe::Mutation;
+use quorate_sim::mutations::Mutation;
 use quorate_sim::plan::{Fault, Lasting, Plan, Planned};
 use quorate_sim::plan_file::{PlanFile, PlanFileError};
 use quorate_sim::run::{Finding, Run, attempt};
