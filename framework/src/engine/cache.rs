@@ -32,6 +32,11 @@ impl Cache {
         self.first
     }
 
+    /// Every entry before this index is on the disk.
+    pub(super) fn flushed_end(&self) -> u64 {
+        self.flushed_end
+    }
+
     fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
     }

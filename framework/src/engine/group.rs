@@ -17,7 +17,7 @@ use super::log::Log;
 use super::machine::Machine;
 use super::network::Factory;
 use super::receive::{ReceiveError, check_sender};
-use super::runtime::{Instant as _, Runtime, WatchReceiver as _};
+use super::runtime::{Bug, Instant as _, Runtime, WatchReceiver as _};
 use super::types::{
     Callback, Entry, Proposal, StoredMembership, TypeConfig, from_log_id, from_raw_membership, to_log_id,
     to_raw_membership,
@@ -120,7 +120,7 @@ pub(crate) async fn write_birth(
     receipt.await
 }
 
-fn library_config(config: &Config) -> openraft::Config {
+fn library_config<RT: Runtime>(config: &Config) -> openraft::Config {
     openraft::Config {
         cluster_name: "quorate".into(),
         heartbeat_interval: config.election.heartbeat_ms,
@@ -134,7 +134,7 @@ fn library_config(config: &Config) -> openraft::Config {
         // A node that was away must not disturb a leader when it comes back.
         enable_pre_vote: Some(true),
         // A restarted leader would serve reads from a state older than what it acknowledged.
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(RT::planted(Bug::LeaderRestored)),
         allow_log_reversion: Some(false),
         ..openraft::Config::default()
     }
@@ -178,7 +178,7 @@ impl<RT: Runtime> Group<RT> {
             append_deadline: Duration::from_millis(config.election.timeout_max_ms),
             chunk_bytes: config.snapshot.chunk_bytes,
         };
-        let library = Arc::new(library_config(config));
+        let library = Arc::new(library_config::<RT>(config));
         let started = Raft::new(options.node_id.0, library, network, log, machine).await;
         let raft = started.map_err(|error| {
             let detail = applier.failure.get().unwrap_or_else(|| error.to_string());
@@ -305,6 +305,11 @@ impl<RT: Runtime> Group<RT> {
     /// The index that a linearizable read has to wait for: a quorum has just confirmed that this
     /// node leads (Raft dissertation, section 6.4).
     pub(crate) async fn read_index(&self) -> Result<LogIndex, ReadIndexError> {
+        if RT::planted(Bug::ReadIndexUnconfirmed)
+            && let View { role: Role::Leader, committed: Some(committed), .. } = self.view.get()
+        {
+            return Ok(committed.index);
+        }
         match self.call(|raft| async move { raft.get_read_linearizer(ReadPolicy::ReadIndex).await }).await {
             Ok(linearizer) => Ok(LogIndex(linearizer.read_log_id().index())),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {

@@ -15,7 +15,7 @@ use openraft::{LogState, RaftLogReader};
 
 use super::applier::Applier;
 use super::cache::Cache;
-use super::runtime::Runtime;
+use super::runtime::{Bug, Point, Runtime};
 use super::types::{
     Entry, RaftLogId, TypeConfig, Vote, from_log_id, from_vote_record, to_log_id, to_vote_record,
 };
@@ -150,7 +150,12 @@ impl Log {
     }
 
     /// Reads from the start of `range` until about `max_bytes`, from storage and cache.
-    async fn read_some(&self, range: Range<u64>, max_bytes: usize) -> Result<Vec<Entry>, StorageError> {
+    async fn read_some<RT: Runtime>(
+        &self,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let max_bytes = if RT::reaches(Point::SmallRead) { 1 } else { max_bytes };
         loop {
             let (first, missing_before) = {
                 let state = self.lock();
@@ -159,11 +164,16 @@ impl Log {
                 if start >= end {
                     return Ok(Vec::new());
                 }
-                let cached = state.cache.read(start..end, max_bytes);
-                if !cached.is_empty() {
-                    return Ok(cached);
+                let stored = state.cache.flushed_end();
+                if stored > start && RT::reaches(Point::CacheMiss) {
+                    (start, end.min(stored))
+                } else {
+                    let cached = state.cache.read(start..end, max_bytes);
+                    if !cached.is_empty() {
+                        return Ok(cached);
+                    }
+                    (start, end.min(state.cache.first().max(start + 1)))
                 }
-                (start, end.min(state.cache.first().max(start + 1)))
             };
             let read = self.read_stored(first..missing_before).await?;
             if !read.is_empty() {
@@ -181,10 +191,10 @@ impl Log {
     }
 
     /// Reads all of `range` that the log has.
-    async fn read_all(&self, mut range: Range<u64>) -> Result<Vec<Entry>, StorageError> {
+    async fn read_all<RT: Runtime>(&self, mut range: Range<u64>) -> Result<Vec<Entry>, StorageError> {
         let mut entries = Vec::new();
         while range.start < range.end {
-            let some = self.read_some(range.clone(), READ_BYTES).await?;
+            let some = self.read_some::<RT>(range.clone(), READ_BYTES).await?;
             let Some(last) = some.last() else { break };
             range.start = last.log_id.index + 1;
             entries.extend(some);
@@ -237,7 +247,7 @@ impl<RT: Runtime> RaftLogReader<TypeConfig<RT>> for Log {
         &mut self,
         range: RB,
     ) -> Result<Vec<Entry>, io::Error> {
-        self.read_all(bounds(&range)).await.map_err(to_io)
+        self.read_all::<RT>(bounds(&range)).await.map_err(to_io)
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -245,7 +255,7 @@ impl<RT: Runtime> RaftLogReader<TypeConfig<RT>> for Log {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        self.read_some(start..end, READ_BYTES).await.map_err(to_io)
+        self.read_some::<RT>(start..end, READ_BYTES).await.map_err(to_io)
     }
 
     async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = Result<Entry, io::Error>> + Send
@@ -255,7 +265,7 @@ impl<RT: Runtime> RaftLogReader<TypeConfig<RT>> for Log {
         // A part at a time, so that a long log is never in memory whole.
         let parts =
             futures::stream::try_unfold((self.clone(), bounds(&range)), |(log, mut range)| async move {
-                let some = log.read_some(range.clone(), READ_BYTES).await.map_err(to_io)?;
+                let some = log.read_some::<RT>(range.clone(), READ_BYTES).await.map_err(to_io)?;
                 let Some(last) = some.last() else { return Ok::<_, io::Error>(None) };
                 range.start = last.log_id.index + 1;
                 let entries = futures::stream::iter(some.into_iter().map(Ok::<_, io::Error>));
@@ -278,14 +288,23 @@ impl<RT: Runtime> RaftLogStorage<TypeConfig<RT>> for Log {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        self.write(Write::Vote(to_vote_record(vote).encode())).await?;
+        RT::pause(Point::BeforeVote).await;
+        let write = Write::Vote(to_vote_record(vote).encode());
+        if RT::planted(Bug::VoteNotAwaited) {
+            self.storage.write(self.group, write, Flushed::ignored());
+        } else {
+            self.write(write).await?;
+        }
         self.lock().vote = Some(*vote);
         Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<RaftLogId>) -> Result<(), io::Error> {
         self.lock().committed = committed;
-        if let Some(committed) = committed {
+        if let Some(committed) = committed
+            && !RT::reaches(Point::CommitNotMarked)
+            && !RT::planted(Bug::LeaderRestored)
+        {
             let bytes = encode_committed(to_log_id(&committed));
             self.storage.write(self.group, Write::Committed(bytes), Flushed::ignored());
         }
@@ -295,7 +314,8 @@ impl<RT: Runtime> RaftLogStorage<TypeConfig<RT>> for Log {
     async fn read_committed(&mut self) -> Result<Option<RaftLogId>, io::Error> {
         // Lazy, so after a crash it may point past a log whose tail was lost or behind its head.
         let state = self.lock();
-        Ok(state.committed.min(state.last))
+        let committed = if RT::planted(Bug::CommitMarkerIgnored) { state.last } else { state.committed };
+        Ok(committed.min(state.last))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig<RT>>) -> Result<(), io::Error>
@@ -303,7 +323,11 @@ impl<RT: Runtime> RaftLogStorage<TypeConfig<RT>> for Log {
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
-        let (first, entries) = self.add(entries.into_iter());
+        let mut answers_early = false;
+        let (first, entries) = self.add(entries.into_iter().inspect(|entry| {
+            // What a leader sent comes encoded.
+            answers_early |= RT::planted(Bug::FollowerAnswersEarly) && !entry.encoded.is_empty();
+        }));
         if entries.is_empty() {
             callback.io_completed(Ok(()));
             return Ok(());
@@ -314,8 +338,15 @@ impl<RT: Runtime> RaftLogStorage<TypeConfig<RT>> for Log {
             if result.is_ok() {
                 state.lock().unwrap_or_else(PoisonError::into_inner).cache.flushed(end);
             }
+            let result = if RT::planted(Bug::FlushErrorIgnored) { Ok(()) } else { result };
             callback.io_completed(result.map_err(to_io));
         });
+        let flushed = if answers_early {
+            flushed.durable();
+            Flushed::ignored()
+        } else {
+            flushed
+        };
         self.storage.write(self.group, Write::Append { first: LogIndex(first), entries }, flushed);
         Ok(())
     }
@@ -335,6 +366,7 @@ impl<RT: Runtime> RaftLogStorage<TypeConfig<RT>> for Log {
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> Result<(), io::Error> {
+        RT::pause(Point::BeforePurge).await;
         // The library's core waits here: most often there is nothing to wait for.
         if let Some(machine) = self.machine.as_ref().filter(|machine| !machine.needs_no_more(upto.index)) {
             machine.run::<RT, _>(move |machine| machine.covers(upto.index)).await?;

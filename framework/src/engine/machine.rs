@@ -13,7 +13,7 @@ use openraft::{RaftSnapshotBuilder, Snapshot};
 
 use super::applier::{Applier, Batch};
 use super::restore::restore;
-use super::runtime::Runtime;
+use super::runtime::{Bug, Point, Runtime};
 use super::snapshot::{self, SnapshotData, Stored};
 use super::types::{
     Answers, CommittedLeaderId, RaftLogId, Record, SnapshotMeta, StoredMembership, TypeConfig, to_log_id,
@@ -63,7 +63,7 @@ impl<RT: Runtime> Machine<RT> {
             let commands = self.applier.add(&mut gathered.batch, &entry)?;
             gathered.waiting.push((commands, responder));
             gathered.last = entry.log_id.index;
-            if gathered.batch.bytes >= BATCH_BYTES {
+            if gathered.batch.bytes >= BATCH_BYTES || RT::reaches(Point::LoneEntry) {
                 break;
             }
             next = entries.next().now_or_never().flatten();
@@ -129,8 +129,13 @@ impl<RT: Runtime> RaftStateMachine<TypeConfig<RT>> for Machine<RT> {
         Strm: Stream<Item = Result<EntryResponder<TypeConfig<RT>>, io::Error>> + Unpin + Send,
     {
         while let Some(Gathered { batch, waiting, last }) = self.gather(&mut entries).await? {
+            RT::pause(Point::BeforeApply).await;
             let answers = self.applier.run::<RT, _>(move |applier| applier.apply(batch)).await?;
+            if RT::reaches(Point::EarlySnapshot) {
+                self.applier.compact();
+            }
             self.applier.wake(last);
+            RT::pause(Point::BeforeAnswers).await;
             let mut answers = answers.into_iter();
             for (commands, responder) in waiting {
                 let answers = Answers(answers.by_ref().take(commands).collect());
@@ -149,7 +154,9 @@ impl<RT: Runtime> RaftStateMachine<TypeConfig<RT>> for Machine<RT> {
             let (last_log_id, last_membership) = self.applier.state();
             Ok(Captured::Flush(Box::new(SnapshotMeta { last_log_id, last_membership })))
         } else {
-            self.applier.capture().map(|captured| Captured::Memory(captured.map(Box::new)))
+            self.applier
+                .capture()
+                .map(|captured| Captured::Memory(captured.map(mislabelled::<RT>).map(Box::new)))
         };
         self.applier.snapshot_begun();
         Builder { captured: Mutex::new(Some(captured)), applier: self.applier.clone(), machine: self.clone() }
@@ -170,7 +177,9 @@ impl<RT: Runtime> RaftStateMachine<TypeConfig<RT>> for Machine<RT> {
         let stored = stored.filter(|stored| stored.header == header);
         let stored =
             stored.ok_or_else(|| self.applier.fail("the snapshot changed while it was installed"))?;
+        RT::pause(Point::BeforeRestore).await;
         self.applier.set_restoring(true);
+        RT::pause(Point::DuringRestore).await;
         let restored = restore::<RT>(stored, self.applier.clone()).await;
         self.applier.set_restoring(false);
         restored?;
@@ -181,6 +190,18 @@ impl<RT: Runtime> RaftStateMachine<TypeConfig<RT>> for Machine<RT> {
     async fn get_current_snapshot(&mut self) -> Result<Option<MachineSnapshot>, io::Error> {
         self.current_snapshot().await
     }
+}
+
+/// The snapshot as it is; in a simulated run it may be asked to say otherwise.
+fn mislabelled<RT: Runtime>((mut header, job): (Header, SnapshotJob)) -> (Header, SnapshotJob) {
+    let index = &mut header.last_applied.index.0;
+    if RT::planted(Bug::SnapshotOneBehind) {
+        *index = index.saturating_sub(1);
+    }
+    if RT::planted(Bug::SnapshotOneAhead) {
+        *index += 1;
+    }
+    (header, job)
 }
 
 impl<RT> Clone for Machine<RT> {

@@ -12,6 +12,7 @@
 
 mod applier;
 mod cache;
+mod fault;
 mod group;
 mod keep;
 mod log;

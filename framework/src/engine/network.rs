@@ -22,7 +22,7 @@ use openraft::raft::{
 };
 use openraft::{RaftNetworkFactory, Snapshot};
 
-use super::runtime::{Runtime, Select2, Select3, before, now};
+use super::runtime::{Point, Runtime, Select2, Select3, before, now};
 use super::send_snapshot::{SendError, send_snapshot};
 use super::snapshot::SnapshotData;
 use super::types::{CommittedLeaderId, Record, TypeConfig, Vote};
@@ -142,6 +142,9 @@ impl<RT: Runtime> Network<RT> {
         request: AppendEntriesRequest<TypeConfig<RT>>,
         option: &RPCOption,
     ) -> Result<StreamAppendResult<TypeConfig<RT>>, RPCError<TypeConfig<RT>>> {
+        if RT::reaches(Point::HeartbeatLost) {
+            return Err(unreachable(&PeerError::Timeout));
+        }
         let mut body = bytes::BytesMut::with_capacity(wire::append_bytes(&request));
         wire::put_append(&mut body, &request);
         self.ask(Call::Heartbeat, body.freeze(), option, wire::read_append_result::<RT>).await
@@ -368,7 +371,7 @@ where
             None => return Err(PeerError::Timeout),
         }
         self.unanswered.push_back(Sent { at: now::<RT>(), bytes });
-        Ok(())
+        if RT::reaches(Point::AppendLost) { Err(PeerError::Ended) } else { Ok(()) }
     }
 
     async fn event(&mut self, session: &mut Session) -> Result<Event<RT>, PeerError> {

@@ -11,7 +11,7 @@ use openraft::Snapshot;
 use openraft::raft::AppendEntriesRequest;
 
 use super::Group;
-use super::runtime::{Runtime, Select2, before, now};
+use super::runtime::{Point, Runtime, Select2, before, now};
 use super::send_snapshot::STALL;
 use super::snapshot::{self, SnapshotData};
 use super::types::{TypeConfig, Vote, to_log_id};
@@ -28,8 +28,9 @@ use crate::watch::Watched;
 
 /// How many appends are decoded ahead of the log.
 const AHEAD: usize = 16;
-/// How often the receiver of a snapshot shows a sign of life while it installs.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// How often the receiver of a snapshot shows a sign of life while it installs, and the sender while it
+/// has nothing to send.
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// How many bytes of what it holds already it reads before it shows another.
 const BYTES_OF_LIFE: u64 = 32 << 20;
 
@@ -193,6 +194,7 @@ impl<RT: Runtime> Group<RT> {
         let mut answers = std::pin::pin!(answers);
         while let Some(answer) = answers.next().await {
             let Ok(result) = answer else { return Err(ReceiveError::Stopped) };
+            RT::pause(Point::BeforeAppended).await;
             let body = wire::append_result(&result);
             let mut out = frame::begin(Kind::Appended, self.group(), body.len());
             out.put_slice(&body);
@@ -312,6 +314,10 @@ impl<RT: Runtime> Group<RT> {
         let kinds = [Kind::SnapshotChunk, Kind::SnapshotEnd];
         loop {
             match in_time::<RT, _>(expect_frame(&mut session.stream, &kinds, self.group())).await?? {
+                // A sign of life.
+                Some((Kind::SnapshotChunk, chunk)) if chunk.is_empty() => {
+                    self.tell(session, Kind::SnapshotAck, arriving.received).await?;
+                }
                 Some((Kind::SnapshotChunk, chunk)) => {
                     // Checked as it arrives; only what is whole is ever committed.
                     drop(arriving.decoder.push(&chunk)?);

@@ -4,12 +4,40 @@
 use std::future::Future;
 use std::time::Duration;
 
-pub use openraft::AsyncRuntime as Runtime;
+pub use openraft::AsyncRuntime;
 pub use openraft::async_runtime::*;
 pub use openraft::impls::TokioRuntime;
 pub use openraft::{OptionalSend, OptionalSync};
 
+pub use super::fault::{Bug, Point};
 use crate::watch::{Watched, Watcher};
+
+/// What everything in the framework runs on: the library's runtime, and what a simulated run may
+/// do to it. Where it is not overridden nothing is done, at no cost.
+pub trait Runtime: AsyncRuntime {
+    /// Whether what is rare at `point` happens now.
+    #[inline]
+    fn reaches(point: Point) -> bool {
+        let _ = point;
+        false
+    }
+
+    /// A moment at `point`, or none.
+    #[inline]
+    fn pause(point: Point) -> impl Future<Output = ()> + Send {
+        let _ = point;
+        std::future::ready(())
+    }
+
+    /// Whether this run has this bug.
+    #[inline]
+    fn planted(bug: Bug) -> bool {
+        let _ = bug;
+        false
+    }
+}
+
+impl Runtime for TokioRuntime {}
 
 /// Waits for `future`, at most until `deadline`; `None` when it has passed.
 pub(crate) async fn before<RT: Runtime, F: Future + Send>(

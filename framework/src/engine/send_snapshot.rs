@@ -6,6 +6,7 @@ use bytes::{BufMut, Bytes};
 use futures::SinkExt;
 use openraft::Snapshot;
 
+use super::receive::SIGN_OF_LIFE;
 use super::runtime::{Runtime, before, now};
 use super::snapshot::{Sink, SnapshotData, write_view};
 use super::types::{CommittedLeaderId, Record, Vote};
@@ -47,7 +48,7 @@ impl From<FormatError> for SendError {
     }
 }
 
-struct Sender<RT> {
+struct Sender<RT: Runtime> {
     session: Session,
     group: GroupId,
     chunk_bytes: usize,
@@ -55,7 +56,8 @@ struct Sender<RT> {
     held: u64,
     sent: u64,
     acknowledged: u64,
-    runtime: std::marker::PhantomData<fn() -> RT>,
+    /// When the receiver last heard of this one.
+    spoke: RT::Instant,
 }
 
 /// Sends `snapshot` and waits until it is installed; gives the receiver's vote.
@@ -67,15 +69,14 @@ pub(super) async fn send_snapshot<RT: Runtime>(
     chunk_bytes: usize,
 ) -> Result<Vote, SendError> {
     let Some(covers) = snapshot.meta.last_log_id else { return Err(SendError::Nothing) };
-    let runtime = std::marker::PhantomData;
-    let (held, sent, acknowledged) = (0, 0, 0);
-    let mut sender = Sender::<RT> { session, group, chunk_bytes, held, sent, acknowledged, runtime };
+    let mut sender = Sender::<RT>::new(session, group, chunk_bytes);
     let begin = SnapshotBegin { vote: *vote, covers, len: 0, fingerprint: None };
     match snapshot.snapshot {
         SnapshotData::Stored(mut stored) => {
             let (len, fingerprint) = (stored.len, stored.fingerprint);
             sender.begin(&SnapshotBegin { len, fingerprint, ..begin }).await?;
-            // What the receiver has of it is read here all the same, so that its checksum is checked.
+            // What the receiver has of it is read here all the same, so that its checksum is checked. It
+            // may be much, and the receiver waits meanwhile.
             while let Some(bytes) = stored.next().await? {
                 sender.put(bytes).await?;
             }
@@ -113,6 +114,9 @@ impl<RT: Runtime> Sink for Sender<RT> {
         let there = self.held.min(bytes.len() as u64);
         self.held -= there;
         drop(bytes.split_to(there as usize));
+        if bytes.is_empty() {
+            return self.show_life().await;
+        }
         while !bytes.is_empty() {
             let chunk = bytes.split_to(bytes.len().min(self.chunk_bytes));
             self.chunk(&chunk).await?;
@@ -122,6 +126,11 @@ impl<RT: Runtime> Sink for Sender<RT> {
 }
 
 impl<RT: Runtime> Sender<RT> {
+    fn new(session: Session, group: GroupId, chunk_bytes: usize) -> Self {
+        let (held, sent, acknowledged, spoke) = (0, 0, 0, now::<RT>());
+        Self { session, group, chunk_bytes, held, sent, acknowledged, spoke }
+    }
+
     fn under_way(&self) -> usize {
         (self.sent - self.acknowledged) as usize
     }
@@ -138,13 +147,25 @@ impl<RT: Runtime> Sender<RT> {
             tracing::info!(held, len = begin.len, "a snapshot goes on where it broke off");
         }
         (self.held, self.sent, self.acknowledged) = (held, held, held);
+        self.spoke = now::<RT>();
         Ok(())
     }
 
     async fn send(&mut self, frame: Bytes) -> Result<(), SendError> {
         let deadline = now::<RT>() + patience(STALL, self.under_way() + frame.len());
         let sending = self.session.stream.tx.send(frame);
-        Ok(before::<RT, _>(deadline, sending).await.ok_or(SendError::Stalled)??)
+        before::<RT, _>(deadline, sending).await.ok_or(SendError::Stalled)??;
+        self.spoke = now::<RT>();
+        Ok(())
+    }
+
+    /// Tells the receiver, which waits for the next bytes, that they are still to come.
+    async fn show_life(&mut self) -> Result<(), SendError> {
+        if now::<RT>() < self.spoke + SIGN_OF_LIFE {
+            return Ok(());
+        }
+        self.chunk(&[]).await?;
+        self.answer().await.map(drop)
     }
 
     async fn chunk(&mut self, chunk: &[u8]) -> Result<(), SendError> {
@@ -174,5 +195,70 @@ impl<RT: Runtime> Sender<RT> {
             }
             _ => Err(SendError::Failed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+    use crate::engine::rig;
+    use crate::engine::runtime::TokioRuntime;
+    use crate::engine::types::from_log_id;
+    use crate::transport::{Duplex, Lane, MAX_FRAME_BYTES, MemoryTransport, Transport};
+    use crate::types::LogId;
+
+    const G: GroupId = GroupId::MAIN;
+    /// What a receiver has, and how long it takes to read it once more.
+    const HELD: u64 = 600;
+
+    /// Both ends of a stream, and what it lives by.
+    async fn stream() -> (Duplex, Duplex, [MemoryTransport; 2]) {
+        let rig = rig::start(1).await;
+        let (a, b) = (rig.network.endpoint("a"), rig.network.endpoint("b"));
+        let mut to = rig::member(9);
+        (to.identity, to.address) = (b.identity(), b.address());
+        let ours = a.connect(&to, Lane::Snapshot).await.expect("open");
+        (ours, b.accept().await.expect("open").stream, [a, b])
+    }
+
+    /// Takes a snapshot of which it has all but the last byte, and is no more patient than a node.
+    async fn receive(mut stream: Duplex) -> Vec<u8> {
+        stream.rx.next().await.expect("an announcement").expect("a frame");
+        stream.tx.send(wire::snapshot_bytes(Kind::SnapshotFrom, G, HELD)).await.expect("open");
+        let mut received = Vec::new();
+        loop {
+            let next = tokio::time::timeout(patience(STALL, MAX_FRAME_BYTES), stream.rx.next()).await;
+            let frame = next.expect("the sender is silent").expect("open").expect("a frame");
+            let frame = frame::Frame::decode(frame).expect("ours");
+            if frame.kind == Kind::SnapshotEnd {
+                return received;
+            }
+            received.extend_from_slice(&frame.body);
+            let ack = wire::snapshot_bytes(Kind::SnapshotAck, G, HELD + received.len() as u64);
+            stream.tx.send(ack).await.expect("open");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_receiver_that_has_most_of_a_large_snapshot_hears_that_the_rest_is_to_come() {
+        let (ours, theirs, _endpoints) = stream().await;
+        let mut sender = Sender::<TokioRuntime>::new(Session { stream: ours }, G, 1 << 10);
+        let sending = async {
+            let covers = from_log_id(LogId::new(5, 9));
+            let (vote, len) = (rig::vote(1, true), HELD + 1);
+            let begin = SnapshotBegin { vote, covers, len, fingerprint: Some(7) };
+            sender.begin(&begin).await?;
+            for byte in 0..=HELD {
+                // So long does the disk take for what is one byte here.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                sender.put(vec![byte as u8].into()).await?;
+            }
+            sender.send(frame::begin(Kind::SnapshotEnd, G, 0).freeze()).await
+        };
+        let (sent, received) = futures::join!(sending, receive(theirs));
+        sent.expect("taken to the end");
+        assert_eq!(received, [HELD as u8], "the one that was missing");
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::channel::mpsc;
 
-use super::runtime::Runtime;
+use super::runtime::{Bug, Runtime};
 use super::types::{SnapshotMeta, StoredMembership, from_log_id, from_raw_membership};
 use crate::error::StorageError;
 use crate::format::snapshot::{Decoder, Encoder, Header, MAX_PIECE_BYTES};
@@ -166,7 +166,7 @@ impl Write for PieceWriter {
     }
 }
 
-fn write_out(
+fn write_out<RT: Runtime>(
     header: &Header,
     job: SnapshotJob,
     tx: mpsc::UnboundedSender<Bytes>,
@@ -178,7 +178,9 @@ fn write_out(
     let mut writer = PieceWriter { encoder, buffer: Vec::with_capacity(PIECE_BYTES), tx, pipe, own_thread };
     writer.send(begin)?;
     job(&mut writer)?;
-    writer.end_piece()?;
+    if !RT::planted(Bug::SnapshotCutShort) {
+        writer.end_piece()?;
+    }
     let end = writer.encoder.end();
     writer.send(end)
 }
@@ -212,7 +214,7 @@ pub(super) async fn write_view<RT: Runtime, S: Sink>(
     let write = {
         let pipe = pipe.clone();
         let caller = std::thread::current().id();
-        RT::spawn_blocking(move || write_out(&header, job, tx, pipe, caller))
+        RT::spawn_blocking(move || write_out::<RT>(&header, job, tx, pipe, caller))
     };
     let closing = Closing(pipe);
     let drain = async {

@@ -14,7 +14,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use super::applier::{Applier, ApplierOptions};
 use super::log::Log;
 use super::machine::Machine;
-use super::runtime::{Runtime, TokioRuntime};
+use super::runtime::{AsyncRuntime, TokioRuntime};
 use super::types::TypeConfig;
 use crate::error::StorageError;
 use crate::log_clock::LogClock;

@@ -11,7 +11,7 @@ use futures::channel::{mpsc, oneshot};
 use futures::{SinkExt, StreamExt};
 
 use super::{Host, OpenError, Session, lock, patience};
-use crate::engine::runtime::{Runtime, Select2, before, now};
+use crate::engine::runtime::{Bug, Runtime, Select2, before, now};
 use crate::error::TransportError;
 use crate::format::frame::{self, Frame, Kind};
 use crate::format::{FormatError, Reader};
@@ -291,6 +291,9 @@ async fn drive<RT: Runtime>(
                 drop(host);
                 let silence = Silence::new(limit);
                 run::<RT>(session, first, &mut requests, &silence).await;
+                if RT::planted(Bug::LinkNotRedialled) {
+                    return;
+                }
             }
             Err(error) => {
                 tracing::debug!(%node, %lane, %error, "no stream");

@@ -11,7 +11,7 @@ use futures::channel::{mpsc, oneshot};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 
-use crate::engine::runtime::Runtime;
+use crate::engine::runtime::{Bug, Point, Runtime};
 use crate::engine::{Group, ProposeError};
 use crate::format::entry::{Body, Command};
 use crate::node::config::LimitsSection;
@@ -56,7 +56,7 @@ impl Shared {
     }
 
     /// Takes what goes into the next entry, if there is room for one.
-    fn take(self: &Arc<Self>) -> Option<Batch> {
+    fn take<RT: Runtime>(self: &Arc<Self>) -> Option<Batch> {
         let mut queue = self.lock();
         if queue.in_flight >= self.limits.batches_in_flight {
             return None;
@@ -64,7 +64,8 @@ impl Shared {
         let (mut waiters, mut commands, mut bytes) = (Vec::new(), Vec::new(), 0);
         while let Some(next) = queue.waiting.front() {
             let len = next.command.len();
-            if !waiters.is_empty() && bytes + len > self.limits.batch_bytes {
+            let full = bytes + len > self.limits.batch_bytes || RT::reaches(Point::LoneCommand);
+            if !waiters.is_empty() && full {
                 break;
             }
             let Some(next) = queue.waiting.pop_front() else { break };
@@ -93,10 +94,13 @@ struct Batch {
 }
 
 impl Batch {
-    fn complete(mut self, result: Result<(LogId, Vec<Answer>), ProposeError>) {
+    fn complete<RT: Runtime>(mut self, result: Result<(LogId, Vec<Answer>), ProposeError>) {
         let waiters = std::mem::take(&mut self.waiters);
         match result {
-            Ok((log_id, answers)) => {
+            Ok((log_id, mut answers)) => {
+                if RT::planted(Bug::AnswersSwapped) {
+                    answers.reverse();
+                }
                 for ((ordinal, waiter), answer) in (0..).zip(waiters).zip(answers) {
                     let position = Position { index: log_id.index, ordinal };
                     drop(waiter.send(Ok((position, answer))));
@@ -168,7 +172,7 @@ impl<RT: Runtime> Proposer<RT> {
                 match signal {
                     Signal::Unsent(sending) => sending.await,
                     Signal::Room => {
-                        while let Some(batch) = shared.take() {
+                        while let Some(batch) = shared.take::<RT>() {
                             send(group.clone(), batch).await;
                         }
                     }
@@ -195,7 +199,7 @@ impl<RT: Runtime> Proposer<RT> {
             queue.bytes += command.len();
             queue.waiting.push_back(Waiting { ticket, command, done });
             drop(queue);
-            (ticket, self.shared.take())
+            (ticket, self.shared.take::<RT>())
         };
         if let Some(batch) = batch {
             let mut sending = send(self.group.clone(), batch).boxed();
@@ -219,5 +223,5 @@ impl<RT: Runtime> Proposer<RT> {
 
 async fn send<RT: Runtime>(group: Arc<Group<RT>>, mut batch: Batch) {
     let body = Body::of_commands(&std::mem::take(&mut batch.commands));
-    group.propose(body, move |result| batch.complete(result)).await;
+    group.propose(body, move |result| batch.complete::<RT>(result)).await;
 }

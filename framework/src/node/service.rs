@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use super::core::Core;
 use super::forward::{WriteReply, WriteRequest};
 use super::{read, write};
-use crate::engine::runtime::{Runtime, now};
+use crate::engine::runtime::{Point, Runtime, now};
 use crate::error::NotApplied;
 use crate::host::{Call, GroupService, Reply, Session, Status};
 use crate::types::NodeId;
@@ -62,6 +62,7 @@ impl<RT: Runtime> Core<RT> {
         };
         let deadline = now::<RT>() + request.timeout;
         let attempt = match (self.enter(), self.running.get()) {
+            (Ok(_), _) if RT::reaches(Point::ForwardRefused) => write::Attempt::NotLeader(None),
             (Ok(_call), Some(running)) => self.write_here(running, request.command, deadline).await,
             (Err(unavailable), _) => NotApplied::from(unavailable).into(),
             (_, None) => write::Attempt::NotLeader(None),

@@ -8,7 +8,7 @@ use super::core::{Core, Running, Unavailable};
 use super::forward::{WriteReply, WriteRequest};
 use super::handle::CallOptions;
 use super::propose::Full;
-use crate::engine::runtime::{Instant as _, Runtime, before, left, now};
+use crate::engine::runtime::{Bug, Instant as _, Runtime, before, left, now};
 use crate::engine::{ProposeError, View};
 use crate::error::{NotApplied, Unknown, WriteError};
 use crate::host::{Call, CallError, Status};
@@ -81,6 +81,8 @@ impl<RT: Runtime> Core<RT> {
             };
             match attempt {
                 Attempt::Applied(position, answer) => return with_answer(position, answer),
+                Attempt::Failed(WriteError::OutcomeUnknown { .. })
+                    if RT::planted(Bug::UnknownIsRetried) && left::<RT>(deadline) > TIME_FOR_AN_ANSWER => {}
                 Attempt::Failed(error) => return Err(error),
                 Attempt::NotLeader(leader) => {
                     // A hint to somebody else is worth a try at once; otherwise somebody has to be
@@ -128,6 +130,7 @@ impl<RT: Runtime> Core<RT> {
             Some(Ok(Err(ProposeError::Discarded))) => unknown(Unknown::LeaderChanged),
             Some(Ok(Err(ProposeError::Stopped)) | Err(_)) => unknown(Unknown::Stopped),
             None if running.proposer.withdraw(&proposed) => NotApplied::Deadline.into(),
+            None if RT::planted(Bug::UnknownIsRefused) => NotApplied::Deadline.into(),
             None => unknown(Unknown::Deadline),
         }
     }

@@ -195,10 +195,18 @@ pub trait Storage: Send + Sync + 'static {
     /// Begins the snapshot `id` of `group`, or goes on with what an earlier call for the same one left
     /// behind. The default always begins.
     ///
-    /// What is held is a prefix of what was written under the same `id`, and durable. An earlier writer
-    /// of the group that is still there writes no more. A writer dropped uncommitted may keep what it
-    /// wrote; [`SnapshotWriter::discard`] removes it, and so does a call with another `id`. At most one
-    /// is kept per group, and until its commit it is as invisible as any other.
+    /// # Contract
+    /// - What is held is a prefix of what was written under the same `id`, and durable: it is held again
+    ///   after a restart and a power cut (`resumed_snapshot_goes_on_with_a_prefix`,
+    ///   `resumed_snapshot_survives_crash`). It may be nothing.
+    /// - An earlier writer of the group that is still there does not get into what this one writes
+    ///   (`resumed_snapshot_is_not_disturbed_by_an_earlier_writer`).
+    /// - A writer dropped uncommitted may keep what it wrote. [`SnapshotWriter::discard`] removes it
+    ///   (`resumed_snapshot_discarded_leaves_nothing`), and so does a call with another `id`: at most
+    ///   one is kept per group (`resumed_snapshot_of_another_id_begins_anew`,
+    ///   `resumed_snapshots_of_groups_do_not_mix`).
+    /// - Until its commit it is as invisible as any other, and its commit is as any other's
+    ///   (`resumed_snapshot_is_invisible_before_commit`, `resumed_snapshot_never_replaces_a_newer`).
     ///
     /// # Called by
     /// the engine, for a snapshot that another node sends.

@@ -85,6 +85,9 @@ pub trait SnapshotReader: Send + Sync {
     /// they are read. A CRC-32C of them all will not do: they end in one of the framework's, and its
     /// CRC is always the same. Without a fingerprint a transfer that breaks off begins anew, which is
     /// the default.
+    ///
+    /// # Conformance
+    /// `snapshots_have_fingerprints_of_their_own`.
     fn fingerprint(&self) -> Option<u32> {
         None
     }

@@ -1,4 +1,5 @@
-//! The backend under redb: takes space ahead of need, and remembers how an operation failed.
+//! The backend under redb: takes space ahead of need, remembers how an operation failed, and sees to it
+//! that what is read is what was written.
 //!
 //! A flush of a file that grew costs about three times one of a file that did not, since the file
 //! system's own journal is flushed with it. So bytes are zero-filled in steps before redb writes
@@ -13,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use redb::{BackendError, StorageBackend};
 
+use crate::sums::Sums;
+
 /// redb's file is made of pages of this size.
 pub(crate) const PAGE: u64 = 4096;
 
@@ -26,6 +29,8 @@ pub(crate) struct Shared {
     other: AtomicBool,
     thrifty: AtomicBool,
     ahead: Mutex<Weak<Ahead>>,
+    /// Kept when the file is opened again in the middle of a write.
+    sums: Arc<Sums>,
 }
 
 impl Shared {
@@ -71,6 +76,7 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Ahead {
     inner: Box<dyn StorageBackend>,
+    sums: Arc<Sums>,
     /// Bytes, a multiple of a page; 0 takes nothing.
     step: u64,
     steps: Mutex<Steps>,
@@ -141,6 +147,7 @@ impl Ahead {
             let zeros = &ZEROS[..ZEROS.len().min((range.end - at) as usize)];
             // Where there may be data zeros go on zeros alone, which changes nothing but the space.
             if at >= opened || self.holds_nothing(at, zeros.len(), opened)? {
+                self.sums.forget(at..at + zeros.len() as u64);
                 self.inner.write(at, zeros)?;
             }
             at += zeros.len() as u64;
@@ -194,7 +201,8 @@ impl Preallocated {
             let edge = |number: u64| if number < known / step { (number + 1) * step } else { number * step };
             steps.edges = numbers.map(edge).collect();
         }
-        let ahead = Arc::new(Ahead { inner, step, steps: Mutex::new(steps) });
+        let sums = shared.sums.clone();
+        let ahead = Arc::new(Ahead { inner, sums, step, steps: Mutex::new(steps) });
         *shared.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&ahead);
         Ok(Self { ahead, shared })
     }
@@ -210,11 +218,13 @@ impl StorageBackend for Preallocated {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.note(self.ahead.inner.read(offset, out), false)
+        let read = self.ahead.inner.read(offset, out).and_then(|()| self.ahead.sums.check(offset, out));
+        self.note(read, false)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let before = self.len()?;
+        self.ahead.sums.set_len(len.min(before));
         let result = self.ahead.inner.set_len(len);
         if result.is_err() {
             // redb refuses a file whose length is not one that it set. The first error is the one
@@ -231,8 +241,15 @@ impl StorageBackend for Preallocated {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.ahead.note_write(offset..offset + data.len() as u64);
-        self.note(self.ahead.inner.write(offset, data), true)
+        let range = offset..offset + data.len() as u64;
+        self.ahead.note_write(range.clone());
+        // One that fails may have got half way.
+        self.ahead.sums.forget(range);
+        let written = self.ahead.inner.write(offset, data);
+        if written.is_ok() {
+            self.ahead.sums.wrote(offset, data);
+        }
+        self.note(written, true)
     }
 
     fn close(&self) -> io::Result<()> {

@@ -119,7 +119,8 @@ impl Builder {
     pub fn open(self) -> Result<RedbStorage, StorageError> {
         let lock = self.prepare()?;
         let (identity, db) = self.open_log()?;
-        let snapshots = Snapshots::open(self.hooks.files.clone(), self.dir.join(snapshot::DIR))?;
+        let floor = self.low_water_bytes / 8;
+        let snapshots = Snapshots::open(self.hooks.files.clone(), self.dir.join(snapshot::DIR), floor)?;
         if identity.is_none() && !(snapshots.is_empty() && db.read(check::is_empty)?) {
             return Err(StorageError::IdentityMissing { path: self.dir });
         }
@@ -202,10 +203,12 @@ impl Builder {
         space: Space,
     ) -> RedbStorage {
         let (db, done) = (Arc::new(db), Arc::new(Done::new()));
+        let snapshots = Arc::new(snapshots);
         let (queue, jobs) = queue();
         let writer = Writer::new(Parts {
             queue: jobs,
             db: db.clone(),
+            snapshots: snapshots.clone(),
             durability: self.durability,
             batch_bytes: self.batch_bytes,
             pause: self.hooks.pause,
@@ -228,14 +231,7 @@ impl Builder {
             }
         }
         RedbStorage::new(
-            Shared {
-                dir: self.dir,
-                files: self.hooks.files,
-                db,
-                snapshots: Arc::new(snapshots),
-                health,
-                done,
-            },
+            Shared { dir: self.dir, files: self.hooks.files, db, snapshots, health, done },
             identity,
             queue,
             waits,

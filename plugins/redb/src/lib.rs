@@ -42,6 +42,7 @@ mod read;
 mod row;
 mod snapshot;
 mod storage;
+mod sums;
 mod writer;
 
 pub use self::builder::Builder;

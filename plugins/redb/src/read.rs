@@ -9,7 +9,7 @@ use quorate::types::GroupId;
 use redb::ReadableTable;
 
 use crate::database::{LogKey, MetaKey, Tables};
-use crate::error::at;
+use crate::error::{FILE, at};
 use crate::meta::{self, Name, Purged};
 use crate::row::{Row, RowError};
 
@@ -34,21 +34,23 @@ pub(crate) fn entries(
     let (g, mut next, mut left) = (group.get(), range.start, max_bytes);
     let mut found = Vec::new();
     let purged = purged(&tables.meta, group)?.map(|purged| purged.upto);
+    // What cannot be read any more is at least the entry that comes next.
+    let lost = |index: u64| move |error| named(error, || format!("entry {index} of {group}"));
     // Rows below the marker may be there still, waiting to be removed.
     if range.is_empty() || purged.is_some_and(|purged| next <= purged) {
         return Ok(found);
     }
-    let Some(from) = last_key(&tables.log, (g, 0), (g, next))? else {
+    let Some(from) = last_key(&tables.log, (g, 0), (g, next)).map_err(lost(next))? else {
         // Before the first entry of a group that was never purged there is nothing.
         return if purged.is_none() { Ok(found) } else { none_from(tables, group, next).map(|()| found) };
     };
-    let rows = tables.log.range((g, from)..=(g, u64::MAX)).map_err(at(READING))?;
-    for row in rows {
-        let (key, value) = row.map_err(at(READING))?;
+    let mut rows = tables.log.range((g, from)..=(g, u64::MAX)).map_err(at(READING)).map_err(lost(next))?;
+    // The row behind the range is not looked at: it may be damaged, and is not asked for.
+    while next < range.end
+        && let Some(row) = rows.next()
+    {
+        let (key, value) = row.map_err(at(READING)).map_err(lost(next))?;
         let first = key.value().1;
-        if next >= range.end {
-            break;
-        }
         if first > next {
             return Err(missing(group, next, first));
         }
@@ -100,11 +102,13 @@ fn take(
 
 /// What a group finds when it starts.
 pub(crate) fn state(tables: &Tables, group: GroupId) -> Result<GroupState, StorageError> {
-    let extent = extent(&tables.log, &tables.meta, group)?;
+    let extent = extent(&tables.log, &tables.meta, group)
+        .map_err(|error| named(error, || format!("the log of {group}")))?;
     if let Some(purged) = extent.purged.filter(|_| !extent.log.is_empty()) {
         let holds_first = last_key(&tables.log, (group.get(), 0), (group.get(), purged + 1))?
             .map(|first| row_end(&tables.log, group, first))
-            .transpose()?
+            .transpose()
+            .map_err(|error| named(error, || format!("entry {} of {group}", purged + 1)))?
             .is_some_and(|end| end > purged + 1);
         if !holds_first {
             return Err(missing(group, purged + 1, extent.log.end));
@@ -148,7 +152,8 @@ fn value(
     group: GroupId,
     name: Name,
 ) -> Result<Option<Bytes>, StorageError> {
-    let found = meta.get((group.get(), name.as_str())).map_err(at(READING))?;
+    let found = meta.get((group.get(), name.as_str())).map_err(at(READING));
+    let found = found.map_err(|error| named(error, || format!("the {} of {group}", name.as_str())))?;
     found.map(|value| meta::decode(group, name, value.value())).transpose()
 }
 
@@ -185,6 +190,16 @@ fn row_end(
 /// A row that begins at `first`, checked.
 pub(crate) fn parse(group: GroupId, first: u64, row: &[u8]) -> Result<Row<'_>, StorageError> {
     Row::parse(row).map_err(|error| damaged(group, first, &error))
+}
+
+/// An error of the file as a whole, with a name for what it lost.
+fn named(error: StorageError, name: impl FnOnce() -> String) -> StorageError {
+    match error {
+        StorageError::Corrupt { what, detail } if what == FILE => {
+            StorageError::Corrupt { what: name(), detail }
+        }
+        error => error,
+    }
 }
 
 /// The entry at `index` cannot be read.

@@ -35,6 +35,8 @@ pub mod linear;
 pub mod machine;
 pub mod moment;
 #[cfg(madsim)]
+pub mod mutations;
+#[cfg(madsim)]
 pub mod observe;
 #[cfg(madsim)]
 pub mod oracle;

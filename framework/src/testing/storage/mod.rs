@@ -129,6 +129,7 @@ mod queue;
 mod random;
 mod read;
 mod receipts;
+mod resume;
 mod snapshots;
 mod steps;
 mod store;
@@ -146,6 +147,7 @@ pub use self::queue::*;
 pub use self::random::*;
 pub use self::read::*;
 pub use self::receipts::*;
+pub use self::resume::*;
 pub use self::snapshots::*;
 use crate::error::StorageError;
 use crate::storage::Storage;
@@ -310,6 +312,14 @@ macro_rules! __storage_cases {
                 snapshot_stays_readable_when_replaced
                 snapshots_of_groups_do_not_mix
                 large_snapshot_comes_back
+                resumed_snapshot_goes_on_with_a_prefix
+                resumed_snapshot_is_invisible_before_commit
+                resumed_snapshot_discarded_leaves_nothing
+                resumed_snapshot_of_another_id_begins_anew
+                resumed_snapshot_is_not_disturbed_by_an_earlier_writer
+                resumed_snapshot_never_replaces_a_newer
+                resumed_snapshots_of_groups_do_not_mix
+                snapshots_have_fingerprints_of_their_own
                 every_operation_survives_reopen
                 random_operations_match_a_model
             ]
@@ -322,6 +332,7 @@ macro_rules! __storage_cases {
                 snapshot_not_committed_is_absent_after_crash
                 unflushed_is_absent_or_whole_after_crash
                 snapshot_commit_is_atomic
+                resumed_snapshot_survives_crash
                 every_write_point_survives_a_power_cut
                 random_operations_and_crashes_match_a_model
             ]

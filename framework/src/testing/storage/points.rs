@@ -14,7 +14,7 @@ use crate::types::{GroupId, LogId, LogIndex};
 
 /// More operations than any storage needs for what is done here: the power that lasts longer is not
 /// counted down.
-const MOST_POINTS: u64 = 100_000;
+pub(super) const MOST_POINTS: u64 = 100_000;
 
 /// A part of the life that is cut short. Groups by their place.
 enum Deed {

@@ -3,7 +3,8 @@
 //! This folder owns `<dir>/snap`. A file is its bytes and a trailer with a checksum of them, under
 //! a name such as `g0-T3-17.snap`; a file that is being written ends in `.tmp` and is removed by
 //! the next open. One that another node sends ends in `.part`: a transfer that broke off goes on with
-//! it. It does not know what a snapshot holds.
+//! it, until this node has come as far by itself, or space is short. It does not know what a snapshot
+//! holds.
 
 mod partial;
 mod reader;
@@ -34,6 +35,8 @@ const TEMP: &str = ".tmp";
 pub(crate) struct Snapshots {
     files: Arc<dyn Files>,
     dir: PathBuf,
+    /// How many bytes of space no snapshot takes: the log needs them.
+    floor: u64,
     state: Mutex<State>,
     writers: AtomicU64,
 }
@@ -41,16 +44,43 @@ pub(crate) struct Snapshots {
 struct State {
     open: bool,
     current: BTreeMap<GroupId, Current>,
-    /// Who writes the part of a snapshot that may be gone on with.
-    partial: BTreeMap<GroupId, u64>,
+    /// What there is of snapshots that may be gone on with.
+    partial: BTreeMap<GroupId, Partial>,
+}
+
+/// Part of a snapshot.
+struct Partial {
+    /// What it is to cover.
+    covers: LogId,
+    name: String,
+    /// Who writes it.
+    owner: Option<u64>,
 }
 
 impl State {
+    fn owner(&self, group: GroupId) -> Option<u64> {
+        self.partial.get(&group).and_then(|partial| partial.owner)
+    }
+
     fn check_owner(&self, group: GroupId, owner: Option<u64>) -> Result<(), StorageError> {
-        if owner.is_some() && self.partial.get(&group) != owner.as_ref() {
+        if owner.is_some() && self.owner(group) != owner {
             return Err(StorageError::plugin("commit a snapshot", TakenOver));
         }
         Ok(())
+    }
+
+    /// Takes out those that nobody writes and that are of no more use.
+    fn take_useless(&mut self, useless: impl Fn(GroupId, &Partial) -> bool) -> Vec<String> {
+        let useless =
+            |group: &GroupId, partial: &mut Partial| partial.owner.is_none() && useless(*group, partial);
+        self.partial.extract_if(.., useless).map(|(_, partial)| partial.name).collect()
+    }
+
+    /// The same, once there is a snapshot of `group`.
+    fn take_overtaken(&mut self, group: GroupId) -> Vec<String> {
+        let Some(Current::Whole(whole)) = self.current.get(&group) else { return Vec::new() };
+        let whole = *whole;
+        self.take_useless(|of, partial| of == group && partial.covers <= whole)
     }
 }
 
@@ -67,7 +97,7 @@ enum Current {
 impl Snapshots {
     /// Chooses the newest whole snapshot of each group and removes what a crash left over. Call it
     /// with the directory locked.
-    pub(crate) fn open(files: Arc<dyn Files>, dir: PathBuf) -> Result<Self, StorageError> {
+    pub(crate) fn open(files: Arc<dyn Files>, dir: PathBuf, floor: u64) -> Result<Self, StorageError> {
         let io = |error| StorageError::io("list", dir.clone(), error);
         let mut found: BTreeMap<GroupId, Vec<LogId>> = BTreeMap::new();
         let mut parts = Vec::new();
@@ -85,14 +115,20 @@ impl Snapshots {
             covers.sort_unstable();
             current.insert(group, choose(files.as_ref(), &dir, group, &covers));
         }
+        let mut state = State { open: true, current, partial: BTreeMap::new() };
         for (group, covers, name) in parts {
-            // What is whole has come in another way.
-            if matches!(current.get(&group), Some(Current::Whole(whole)) if *whole >= covers) {
-                files.remove(&dir.join(&name)).map_err(io)?;
+            let name = name.strip_suffix(partial::KEPT).unwrap_or(&name).to_owned();
+            let other = state.partial.insert(group, Partial { covers, name: name.clone(), owner: None });
+            if let Some(other) = other.filter(|other| other.name != name) {
+                remove_part(files.as_ref(), &dir, &other.name);
             }
         }
-        let state = Mutex::new(State { open: true, current, partial: BTreeMap::new() });
-        Ok(Self { files, dir, state, writers: AtomicU64::new(0) })
+        let groups: Vec<GroupId> = state.partial.keys().copied().collect();
+        for name in groups.into_iter().flat_map(|group| state.take_overtaken(group)) {
+            // What is whole has come in another way.
+            remove_part(files.as_ref(), &dir, &name);
+        }
+        Ok(Self { files, dir, floor, state: Mutex::new(state), writers: AtomicU64::new(0) })
     }
 
     /// Whether there is a snapshot of any group, damaged ones included.
@@ -150,8 +186,9 @@ impl Snapshots {
             return Err(StorageError::Closed);
         }
         let number = self.writers.fetch_add(1, Ordering::Relaxed);
-        state.partial.insert(group, number);
         let name = partial::name(group, id);
+        let partial = Partial { covers: id.covers, name: name.clone(), owner: Some(number) };
+        state.partial.insert(group, partial);
         let io = |error| StorageError::io("list", self.dir.clone(), error);
         for other in self.files.list(&self.dir).map_err(io)? {
             let same = other.strip_suffix(partial::KEPT).unwrap_or(&other) == name;
@@ -165,6 +202,10 @@ impl Snapshots {
             move |error| StorageError::io(doing, path, error)
         };
         let kept = Kept::read(self.files.as_ref(), &path).filter(|kept| kept.len <= id.len);
+        if kept.is_some() {
+            // Whoever wrote the record may have died before its name was flushed.
+            self.files.sync_dir(&self.dir).map_err(io("flush"))?;
+        }
         match kept.map(|kept| (kept, self.files.resume(&path, kept.len))) {
             Some((kept, Ok(file))) => {
                 let held = self.files.open(&path).map_err(io("read"))?;
@@ -197,27 +238,60 @@ impl Snapshots {
 
     /// Whether writer `number` is the last that was given the part of a snapshot of `group`.
     fn owns(&self, group: GroupId, number: u64) -> bool {
-        self.lock().partial.get(&group) == Some(&number)
+        self.lock().owner(group) == Some(number)
     }
 
-    /// Writer `number` is gone; what it wrote stays.
+    /// Writer `number` is gone; what it wrote stays while it is of use.
     fn release(&self, group: GroupId, number: u64) {
         let mut state = self.lock();
-        if state.partial.get(&group) == Some(&number) {
-            state.partial.remove(&group);
+        if let Some(partial) = state.partial.get_mut(&group).filter(|partial| partial.owner == Some(number)) {
+            partial.owner = None;
+            self.remove_parts(state.take_overtaken(group));
         }
     }
 
     /// Removes the part of a snapshot of `group` at `path`, and its record.
     fn remove_partial(&self, group: GroupId, path: &Path) {
-        self.lock().partial.remove(&group);
-        let names = self.files.list(&self.dir).unwrap_or_default();
-        for path in [path.to_owned(), partial::kept_path(path)] {
-            let name = path.file_name().and_then(|name| name.to_str());
-            if names.iter().any(|there| Some(there.as_str()) == name) {
-                remove(self.files.as_ref(), &path);
-            }
+        let mut state = self.lock();
+        state.partial.remove(&group);
+        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+            remove_part(self.files.as_ref(), &self.dir, name);
         }
+    }
+
+    /// Under the lock: nobody goes on with one of them meanwhile.
+    fn remove_parts(&self, names: Vec<String>) {
+        for name in names {
+            remove_part(self.files.as_ref(), &self.dir, &name);
+        }
+    }
+
+    /// The log of `group` was purged up to `upto`: this node has come so far without the part of a
+    /// snapshot that it may have.
+    pub(crate) fn passed(&self, group: GroupId, upto: u64) {
+        let mut state = self.lock();
+        self.remove_parts(
+            state.take_useless(|of, partial| of == group && partial.covers.index.get() <= upto),
+        );
+    }
+
+    /// Space is short: removes the parts of snapshots that nobody writes. Whether there were any.
+    pub(crate) fn give_up_parts(&self) -> bool {
+        let mut state = self.lock();
+        let names = state.take_useless(|_, _| true);
+        let any = !names.is_empty();
+        self.remove_parts(names);
+        any
+    }
+
+    /// Fails when a snapshot would take the space that the log needs.
+    fn check_room(&self, bytes: usize) -> Result<(), StorageError> {
+        // Where it is not known, the write says that there is none.
+        let available = self.files.available(&self.dir).unwrap_or(u64::MAX);
+        if available < self.floor.saturating_add(bytes as u64) {
+            return Err(StorageError::Full { doing: "write a snapshot" });
+        }
+        Ok(())
     }
 
     /// Makes the whole file at `temp` the snapshot of `group`; `false` when a newer one is. Writer
@@ -248,6 +322,7 @@ impl Snapshots {
         if let Some(older) = older.map(|name| self.dir.join(name)).filter(|older| *older != path) {
             remove(self.files.as_ref(), &older);
         }
+        self.remove_parts(state.take_overtaken(group));
         Ok(true)
     }
 
@@ -281,6 +356,17 @@ fn remove(files: &dyn Files, path: &Path) {
     if let Err(error) = files.remove(path) {
         // It takes space and nothing else; the next open tries again.
         tracing::warn!(%error, path = %path.display(), "a file of no use stays");
+    }
+}
+
+/// Removes the part of a snapshot that has this name, and its record.
+fn remove_part(files: &dyn Files, dir: &Path, name: &str) {
+    let there = files.list(dir).unwrap_or_default();
+    for path in [dir.join(name), partial::kept_path(&dir.join(name))] {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if there.iter().any(|there| Some(there.as_str()) == name) {
+            remove(files, &path);
+        }
     }
 }
 

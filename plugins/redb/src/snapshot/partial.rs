@@ -93,7 +93,7 @@ impl Kept {
         (kept.len <= there).then_some(kept)
     }
 
-    /// Writes the record of the file at `part`, which was flushed.
+    /// Writes the record of the file at `part`, which was flushed. Both are there after a power cut.
     pub(super) fn write(self, files: &dyn Files, part: &Path) -> Result<(), StorageError> {
         let path = kept_path(part);
         let mut temp = path.clone().into_os_string();
@@ -104,7 +104,8 @@ impl Kept {
             file.append(&self.encode())?;
             file.sync()?;
             drop(file);
-            files.rename(&temp, &path)
+            files.rename(&temp, &path)?;
+            files.sync_dir(part.parent().unwrap_or_else(|| Path::new(".")))
         })();
         written.map_err(|error| StorageError::io("write", path, error))
     }

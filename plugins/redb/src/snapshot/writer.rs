@@ -95,6 +95,7 @@ impl SnapshotWriter for Writer {
         if !self.owns() {
             return Err(StorageError::plugin("write a snapshot", TakenOver));
         }
+        self.store.check_room(chunk.len())?;
         let io = self.io("write");
         self.file().append(&chunk).map_err(io)?;
         self.at.len += chunk.len() as u64;

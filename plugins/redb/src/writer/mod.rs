@@ -32,6 +32,7 @@ use crate::database::{Db, Durability};
 use crate::error::again;
 use crate::hooks::{Lock, Pause, Sleep};
 use crate::read::Extent;
+use crate::snapshot::Snapshots;
 
 /// How often a disk that is nearly full is looked at while nothing is written.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -64,6 +65,8 @@ pub(crate) struct Parts {
     pub(crate) queue: Jobs,
     /// The file.
     pub(crate) db: Arc<Db>,
+    /// Beside it.
+    pub(crate) snapshots: Arc<Snapshots>,
     /// How commits are flushed.
     pub(crate) durability: Durability,
     /// When a batch is full.
@@ -94,6 +97,8 @@ pub(crate) struct Writer {
     sweep: Sweep,
     /// Those of the batch that is on the disk; empty between batches.
     receipts: Vec<Flushed>,
+    /// Purged by the batch that is on the disk; empty between batches.
+    passed: BTreeMap<GroupId, u64>,
     /// Runs while space is short, whatever is written meanwhile.
     timer: Option<BoxFuture<'static, ()>>,
     /// Whether there is space to take ahead of need.
@@ -125,6 +130,7 @@ impl Writer {
             committed: BTreeMap::new(),
             sweep,
             receipts: Vec::new(),
+            passed: BTreeMap::new(),
             timer: None,
             growing: false,
             broken: false,
@@ -234,6 +240,9 @@ impl Writer {
             flushed.durable();
         }
         // Nobody waits for a receipt now.
+        for (group, upto) in std::mem::take(&mut self.passed) {
+            self.parts.snapshots.passed(group, upto);
+        }
         self.growing = self.parts.db.grow();
         if self.parts.space.due() {
             self.look();
@@ -259,7 +268,12 @@ impl Writer {
 
     /// Looks how much room there is. Nobody waits for a receipt meanwhile: it may take a while.
     fn look(&mut self) {
-        if let Err(error) = self.parts.space.check(&self.parts.db, !self.sweep.pending().is_empty()) {
+        let removing = !self.sweep.pending().is_empty();
+        let mut looked = self.parts.space.check(&self.parts.db, removing);
+        if looked.is_ok() && self.parts.space.short() && self.parts.snapshots.give_up_parts() {
+            looked = self.parts.space.check(&self.parts.db, removing);
+        }
+        if let Err(error) = looked {
             self.fail(Vec::new(), &error);
         }
     }
@@ -293,6 +307,7 @@ impl Writer {
         for (group, upto) in outcome.swept {
             self.sweep.finished(group, upto);
         }
+        self.passed.extend(&outcome.purges);
         self.sweep.add(outcome.purges);
         self.sweep.written(outcome.written);
         self.parts.space.written(outcome.written.bytes as u64, outcome.removed != Amount::default());

@@ -3,10 +3,13 @@
 #[allow(dead_code, reason = "shared with the tests of the storage, which use all of it")]
 #[path = "../storage/disk.rs"]
 mod disk;
+#[path = "../storage/random.rs"]
+mod random;
 
 mod common;
 mod conformance;
 mod contract;
 mod identity;
+mod kill;
 mod node;
 mod power;

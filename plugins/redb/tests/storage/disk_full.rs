@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use futures::future::{FutureExt, pending};
 use quorate::error::StorageError;
-use quorate::storage::{Health, Storage, Write};
+use quorate::storage::{Health, SnapshotId, Storage, Write};
 use quorate::types::LogId;
 use quorate_redb::RedbStorage;
 use quorate_redb::hooks::Hooks;
@@ -351,6 +351,55 @@ fn a_snapshot_for_which_there_is_no_space_leaves_the_older_and_no_trace() {
     snapshot(&storage, G0, LogId::new(1, 2), &[b"two"]).expect_err("not flushed");
     disk.fail_syncs(false);
     assert_eq!(read_snapshot(&storage, G0).expect("whole"), Some((LogId::new(1, 1), b"one".to_vec())));
+}
+
+#[test]
+fn a_snapshot_that_does_not_fit_takes_neither_the_reserve_nor_what_the_log_needs() {
+    let disk = Disk::default();
+    disk.set_capacity(60 * MIB);
+    let storage = open_on(&disk, 16 * MIB, 4 * MIB);
+    let mut end = append_until(&storage, 0, |health| health != Health::Ok);
+    // So does a node when it is told: it makes a snapshot, so that the log can be purged.
+    let mut writer = block_on(storage.snapshot_writer(G0)).expect("open");
+    let chunk = Bytes::from(vec![1; 256 << 10]);
+    let error = (0..1000).find_map(|_| {
+        let refused = block_on(writer.write(chunk.clone())).err();
+        // What is queued completes meanwhile.
+        try_write(&storage, G0, append_of(G0, end..end + 1, 5000)).expect("there is room for it");
+        end += 1;
+        refused
+    });
+    let error = error.expect("it does not fit");
+    assert!(matches!(error, StorageError::Full { .. }), "{error}");
+    assert_eq!(storage.health().get(), Health::Low);
+    assert!(ballast_is_there(&disk));
+    assert!(60 * MIB - disk.used() >= MIB, "the log has room still");
+    drop(writer);
+    write(&storage, G0, purge_of(end - 2));
+    block_on(storage.health().until(|health| *health == Health::Ok)).expect("room again");
+    assert_log(&storage, G0, end - 1..end, 5000);
+}
+
+#[test]
+fn what_is_kept_of_a_snapshot_that_broke_off_goes_when_space_is_short() {
+    let disk = Disk::default();
+    disk.set_capacity(100 * MIB);
+    let storage = open_on(&disk, 16 * MIB, 4 * MIB);
+    let id = SnapshotId { covers: LogId::new(1, 9), len: 1 << 30, fingerprint: 7 };
+    let mut writer = block_on(storage.resume_snapshot(G0, &id)).expect("a sound disk").writer;
+    for _ in 0..20 {
+        block_on(writer.write(vec![1; MIB as usize].into())).expect("room");
+    }
+    let part = Path::new("/n1/snap/g0-T1-9.1073741824-00000007.part");
+    assert!(disk.exists(part));
+    // Room for the 20 MiB and little more.
+    disk.set_capacity(disk.used() + 10 * MIB);
+    let end = append_until(&storage, 0, |health| health == Health::Low);
+    assert!(disk.exists(part), "it is being written");
+    drop(writer);
+    write(&storage, G0, append_of(G0, end..end + 1, 5000));
+    block_on(storage.health().until(|health| *health == Health::Ok)).expect("room again");
+    assert!(!disk.exists(part));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::panic;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -48,6 +49,11 @@ fn see(storage: &RedbStorage) -> Result<Seen, StorageError> {
 
 /// Writes a life's worth: large rows and small ones, a truncation, a purge that has not been swept.
 fn fill(storage: &RedbStorage) {
+    fill_log(storage);
+    write(storage, G1, purge_of(24));
+}
+
+fn fill_log(storage: &RedbStorage) {
     for round in 0..3 {
         for group in GROUPS {
             append(storage, group, round * 20..(round + 1) * 20, 250);
@@ -60,7 +66,6 @@ fn fill(storage: &RedbStorage) {
     }
     write(storage, G1, truncate_of(51));
     append(storage, G1, 51..53, 6000);
-    write(storage, G1, purge_of(24));
 }
 
 const LOG_FILE: &str = "/n1/log.redb";
@@ -71,6 +76,20 @@ fn open_on(disk: &Disk, durability: Durability) -> Result<RedbStorage, StorageEr
     let storage = builder.preallocate_bytes(0).ballast_bytes(0).low_water_bytes(0).open()?;
     block_on(storage.set_identity_once(&identity(1))).expect("its own identity");
     Ok(storage)
+}
+
+const ALONE: &str = "QUORATE_REDB_ALONE";
+
+/// Runs this test in a process of its own: what panics is counted for all of one. Whether this is it.
+fn alone(test: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let name = format!("flips::{test}");
+    let this = std::env::current_exe().expect("this program");
+    let child = Command::new(this).args(["--exact", &name, "--nocapture"]).env(ALONE, "1").status();
+    assert!(child.expect("this program runs").success(), "see above");
+    false
 }
 
 /// Counts what panics in this process, instead of printing it.
@@ -108,6 +127,9 @@ fn places(file: &[u8], seen: &Seen) -> Vec<(Range<usize>, String)> {
 
 #[test]
 fn two_thousand_flipped_bits_give_no_wrong_answer_and_name_what_is_lost() {
+    if !alone("two_thousand_flipped_bits_give_no_wrong_answer_and_name_what_is_lost") {
+        return;
+    }
     let disk = Disk::default();
     let storage = open_on(&disk, Durability::OnePhase).expect("it opens");
     fill(&storage);
@@ -160,6 +182,8 @@ fn after_a_kill_a_flip_costs_at_most_what_a_torn_write_would() {
         let disk = Disk::default();
         let storage = open_on(&disk, durability).expect("it opens");
         fill(&storage);
+        // Until the purged rows are gone: their removal is a commit of its own, at any time.
+        (0..8).for_each(|_| write(&storage, GROUPS[2], vote_of("T2 n1")));
         let before = see(&storage).expect("sound");
         let image = disk.bytes(Path::new(LOG_FILE));
         append(&storage, G0, 80..83, 700);
@@ -194,4 +218,158 @@ fn after_a_kill_a_flip_costs_at_most_what_a_torn_write_would() {
         // With one flush nothing tells a flip in the last commit from a write that was torn.
         assert_eq!(durability == Durability::OnePhase, back > 0, "{durability:?}: {back} went back");
     }
+}
+
+/// The same with nothing in memory: every page is read from the disk.
+fn open_without_cache(disk: &Disk) -> Result<RedbStorage, StorageError> {
+    let builder = RedbStorage::builder("/n1").hooks(disk.hooks()).cache_bytes(0);
+    builder.preallocate_bytes(0).ballast_bytes(0).low_water_bytes(0).open()
+}
+
+/// As a node does that runs: it reads entries that it knows to be there, and opens no group again.
+fn see_again(storage: &RedbStorage, before: &Seen) -> Result<Seen, StorageError> {
+    for (group, (state, entries)) in GROUPS.iter().zip(&before.0) {
+        let read = try_read(storage, *group, state.log.clone(), usize::MAX)?;
+        assert!(read == *entries, "{group}: other entries");
+    }
+    see(storage)
+}
+
+/// A file that nobody writes by itself, since nothing was purged; what it shows, and its bytes.
+fn used(disk: &Disk) -> (RedbStorage, Seen, Vec<u8>) {
+    let storage = open_on(disk, Durability::OnePhase).expect("it opens");
+    fill_log(&storage);
+    block_on(storage.close());
+    drop(storage);
+    let storage = open_without_cache(disk).expect("it opens");
+    let seen = see(&storage).expect("sound");
+    let bytes = disk.bytes(Path::new(LOG_FILE));
+    (storage, seen, bytes)
+}
+
+/// Where to flip a bit: anywhere in the file, and as often where it holds something.
+fn draw(random: &mut Random, bytes: &[u8], held: &[usize]) -> (usize, Vec<u8>) {
+    let at = match random.below(2) {
+        0 => random.below(bytes.len() as u64) as usize,
+        _ => held[random.below(held.len() as u64) as usize],
+    };
+    let mut flipped = bytes.to_vec();
+    flipped[at] ^= 1 << random.below(8);
+    (at, flipped)
+}
+
+#[test]
+fn two_thousand_bits_that_flip_under_a_running_node_give_no_wrong_answer() {
+    if !alone("two_thousand_bits_that_flip_under_a_running_node_give_no_wrong_answer") {
+        return;
+    }
+    let disk = Disk::default();
+    let (mut storage, expected, sound) = used(&disk);
+    let places = places(&sound, &expected);
+    let panics = count_panics();
+    let held: Vec<usize> = (0..sound.len()).filter(|at| sound[*at] != 0).collect();
+    let mut random = Random::seeded();
+    let (mut harmless, mut refused, mut named) = (0, 0, 0);
+    for _ in 0..2000 {
+        let (at, flipped) = draw(&mut random, &sound, &held);
+        disk.set_bytes(Path::new(LOG_FILE), &flipped);
+        let place = places.iter().find(|(bytes, _)| bytes.contains(&at));
+        match see_again(&storage, &expected) {
+            Ok(seen) => {
+                assert!(seen == expected, "byte {at}: a wrong answer");
+                assert!(place.is_none(), "byte {at}: {place:?} is damaged");
+                harmless += 1;
+            }
+            Err(StorageError::Corrupt { what, detail }) => {
+                assert!(what.ends_with(LOG_FILE), "byte {at}: the error names no file: {what}: {detail}");
+                if let Some((_, damaged)) = place {
+                    // The first one that its page, which is read whole, keeps from being read.
+                    let number = |name: &str| -> Option<(u64, String)> {
+                        let (index, group) = name.strip_prefix("entry ")?.split_once(" of ")?;
+                        Some((index.parse().ok()?, group.to_owned()))
+                    };
+                    let lost = number(what.strip_suffix(&format!(" in {LOG_FILE}")).unwrap_or_default());
+                    let (damaged, lost) = (number(damaged).expect("an entry"), lost);
+                    assert!(
+                        lost.as_ref().is_some_and(|lost| lost.1 == damaged.1 && lost.0 <= damaged.0),
+                        "byte {at}: {damaged:?} is damaged, and {what}: {detail}"
+                    );
+                    named += 1;
+                }
+                refused += 1;
+                // redb does nothing more after an error. Its file was sound when it was opened.
+                disk.set_bytes(Path::new(LOG_FILE), &sound);
+                drop(storage);
+                disk.set_bytes(Path::new(LOG_FILE), &sound);
+                storage = open_without_cache(&disk).expect("it opens");
+            }
+            Err(other) => panic!("byte {at}: {other}"),
+        }
+        disk.set_bytes(Path::new(LOG_FILE), &sound);
+    }
+    println!("running: {refused} refused, {named} in an entry that the error names, {harmless} harmless");
+    assert!(harmless > 100 && refused > 100 && named > 100, "{harmless}, {refused}, {named}");
+    assert_eq!(panics.load(Ordering::Relaxed), 0, "redb panicked and said so");
+}
+
+#[test]
+fn a_bit_that_flips_under_a_running_node_is_not_written_on() {
+    let disk = Disk::default();
+    let (storage, before, _) = used(&disk);
+    drop(storage);
+    let sound_at_rest = disk.bytes(Path::new(LOG_FILE));
+    // Changes next to everything that is there.
+    let writes: [fn() -> (GroupId, Write); 6] = [
+        || (GROUPS[2], vote_of("T9 n3")),
+        || (GROUPS[1], truncate_of(50)),
+        || (GROUPS[1], purge_of(30)),
+        || (GROUPS[0], purge_of(10)),
+        || (GROUPS[0], vote_of("T9 n1")),
+        || (GROUPS[0], truncate_of(70)),
+    ];
+    // What is seen after each number of them.
+    let mut states = vec![before];
+    let storage = open_without_cache(&disk).expect("it opens");
+    for make in writes {
+        let (group, change) = make();
+        write(&storage, group, change);
+        states.push(see(&storage).expect("sound"));
+    }
+    drop(storage);
+    let held: Vec<usize> = (0..sound_at_rest.len()).filter(|at| sound_at_rest[*at] != 0).collect();
+    let mut random = Random::seeded();
+    let (mut harmless, mut refused, mut stopped) = (0, 0, 0);
+    for _ in 0..300 {
+        disk.set_bytes(Path::new(LOG_FILE), &sound_at_rest);
+        let storage = open_without_cache(&disk).expect("it opens");
+        let (at, flipped) = draw(&mut random, &disk.bytes(Path::new(LOG_FILE)), &held);
+        disk.set_bytes(Path::new(LOG_FILE), &flipped);
+        let mut done = 0;
+        for make in writes {
+            let (group, change) = make();
+            if try_write(&storage, group, change).is_err() {
+                stopped += 1;
+                break;
+            }
+            done += 1;
+        }
+        drop(storage);
+        match open_on(&disk, Durability::OnePhase).and_then(|storage| see(&storage)) {
+            Ok(seen) => {
+                let all = done == writes.len();
+                let may_be = if all { &states[done..=done] } else { &states[done..=done + 1] };
+                assert!(
+                    may_be.contains(&seen),
+                    "byte {at}: a wrong answer after {done} writes and a restart"
+                );
+                harmless += 1;
+            }
+            Err(StorageError::Corrupt { .. } | StorageError::Version { .. }) => refused += 1,
+            Err(other) => panic!("byte {at}: {other}"),
+        }
+    }
+    println!(
+        "written on: {refused} refused at the next start, {stopped} stopped, {harmless} as they must be"
+    );
+    assert!(harmless > 10 && refused > 10 && stopped > 10, "{harmless}, {refused}, {stopped}");
 }

@@ -196,6 +196,36 @@ fn a_newer_snapshot_makes_the_part_of_an_older_one_useless() {
 }
 
 #[test]
+fn what_is_left_of_a_transfer_goes_once_the_node_has_come_as_far_by_itself() {
+    let dir = tempdir().expect("a directory");
+    let all = bytes(1000);
+    let storage = open(dir.path());
+    let break_off = |index| put(&mut resume(&storage, G0, &id_of(&all, index)).writer, &all.slice(..500));
+    break_off(9);
+    snapshot(&storage, G0, LogId::new(1, 8), &[b"older"]).expect("a sound disk");
+    assert_eq!(names(dir.path()).len(), 3, "it is still of use: {:?}", names(dir.path()));
+    snapshot(&storage, G0, LogId::new(1, 9), &[b"own"]).expect("a sound disk");
+    assert_eq!(names(dir.path()), ["g0-T1-9.snap"], "by its own snapshot");
+    // One that is being written is let be until it ends.
+    let mut arriving = resume(&storage, G0, &id_of(&all, 11));
+    put(&mut arriving.writer, &all.slice(..500));
+    snapshot(&storage, G0, LogId::new(1, 12), &[b"own"]).expect("a sound disk");
+    put(&mut arriving.writer, &all.slice(500..700));
+    drop(arriving);
+    assert_eq!(names(dir.path()), ["g0-T1-12.snap"]);
+    // A machine on a disk makes no snapshots: there it is the purge that says how far it came.
+    break_off(20);
+    write(&storage, G0, append_of(G0, 0..30, 10));
+    write(&storage, G1, purge_of(25));
+    write(&storage, G0, purge_of(19));
+    write(&storage, G0, vote_of("T1 n1"));
+    assert_eq!(names(dir.path()).len(), 3, "it is still of use: {:?}", names(dir.path()));
+    write(&storage, G0, purge_of(20));
+    block_on(storage.close());
+    assert_eq!(names(dir.path()), ["g0-T1-12.snap"], "by its purge");
+}
+
+#[test]
 fn a_power_cut_at_any_point_of_a_transfer_leaves_a_prefix_or_the_whole() {
     let all = bytes(50_000);
     let id = id_of(&all, 9);

@@ -81,3 +81,29 @@ pub(super) fn clock(time: Duration) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::Options;
+
+    #[test]
+    fn the_line_says_how_far_it_is_and_how_long_it_will_take() {
+        let mut tally = Tally::new(&Options { seeds: 10..110, ..Options::default() });
+        tally.seeds = 25;
+        tally.took = Duration::from_secs(50);
+        tally.counts.crashes = 3;
+        let of = EVENTS.len();
+        assert_eq!(
+            line(&tally),
+            format!("25/100 seeds, 30.0/min, rare events 1/{of}, found 0, 0:50, 2:30 left")
+        );
+        // The time is over before all seeds are done.
+        tally.time = Some(Duration::from_mins(1));
+        assert!(line(&tally).ends_with("0:10 left"));
+        tally.wanted = u64::MAX;
+        assert!(line(&tally).starts_with("25 seeds,"));
+        tally.took = Duration::from_secs(3_700);
+        assert_eq!((clock(tally.took).as_str(), tally.pace() < 1.0), ("1:01:40", true));
+    }
+}

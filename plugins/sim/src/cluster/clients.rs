@@ -13,7 +13,8 @@ use quorate::types::{LogId, LogTime};
 
 use super::Sim;
 use crate::moment::{Moment, Outcome};
-use crate::observe::{AppliedCommand, Mutation, Observation, Observed, Tagged, encoded};
+use crate::mutations::Mutation;
+use crate::observe::{AppliedCommand, Observation, Observed, Tagged, encoded};
 use crate::rng::Rng;
 use crate::runtime::{SimSleep, time};
 use crate::workload::{Call, Record, Workload};

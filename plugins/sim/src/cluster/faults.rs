@@ -8,6 +8,7 @@ use madsim::task::JoinHandle;
 use quorate::types::NodeId;
 
 use super::Sim;
+use super::nodes::Asked;
 use crate::disk::{Crash, FlushTime};
 use crate::moment::Moment;
 use crate::plan::{Fault, Planned};
@@ -17,6 +18,12 @@ use crate::workload::Workload;
 
 /// How long a fuse is left in.
 const FUSE: Duration = Duration::from_secs(5);
+/// How long a node is kept away at most, until the others have purged what it lacks.
+const PURGED: Duration = Duration::from_secs(8);
+/// How long after its disk has room again a node may still stop because of it.
+const FULL: Duration = Duration::from_secs(1);
+/// Where the storage keeps its snapshots.
+const SNAPSHOTS: &str = "data/snap";
 
 impl<W: Workload> Sim<W> {
     /// A task for every fault of the plan.
@@ -53,6 +60,15 @@ impl<W: Workload> Sim<W> {
                 }
             }
             Fault::CutOneWay { from, to, time } => self.cut(vec![(from, to)], time).await,
+            Fault::CutLink { a, b, time } => self.cut(vec![(a, b), (b, a)], time).await,
+            Fault::Split { half, time } => self.split(half, time).await,
+            Fault::Flap { node, times, off, on } => {
+                for _ in 0..times {
+                    self.isolate(node, off, false, false).await;
+                    SimSleep::exactly(on).await;
+                }
+            }
+            Fault::FallBehind { node, time } => self.fall_behind(node, time).await,
             Fault::Reset { a, b } => self.wire.reset(a, b),
             Fault::HalfOpen { gone, left } => self.wire.half_open(gone, left),
             Fault::SlowLinks { node, link, time } => {
@@ -86,7 +102,17 @@ impl<W: Workload> Sim<W> {
                     }
                 }
             }
+            Fault::Full { node, spare, time } => self.fill(node, spare, time).await,
+            Fault::Rot { node, bits, stopped } => self.rot(node, bits, stopped).await,
+            Fault::Wipe { node } => self.wipe(node),
+            Fault::SnapshotFuse { node, changes, crash, down } => {
+                if let Some(slot) = self.slots().get_mut(&node) {
+                    slot.at_the_fuse = (crash, down);
+                    slot.disk.set_fuse_in(Some((SNAPSHOTS.into(), changes)));
+                }
+            }
             Fault::Transfer { to } => self.transfer(to),
+            Fault::Shutdown { node } => self.shut_down(node),
         }
     }
 
@@ -157,13 +183,114 @@ impl<W: Workload> Sim<W> {
         Handle::current().resume(process);
     }
 
+    async fn split(&self, half: u64, time: Duration) {
+        let (one, other): (Vec<u64>, Vec<u64>) =
+            self.all().into_iter().partition(|node| half & (1 << node) != 0);
+        let links = one.iter().flat_map(|a| other.iter().flat_map(|b| [(*a, *b), (*b, *a)]));
+        self.cut(links.collect(), time).await;
+    }
+
+    /// Keeps a node away until somebody has purged what it lacks.
+    async fn fall_behind(&self, node: u64, least: Duration) {
+        let others = || self.all().into_iter().filter(move |other| *other != node);
+        let links: Vec<(u64, u64)> = others().flat_map(|other| [(node, other), (other, node)]).collect();
+        for (from, to) in &links {
+            self.wire.cut(*from, *to);
+        }
+        SimSleep::exactly(least).await;
+        let by = time() + PURGED;
+        let lacks = || {
+            self.observer.with_world(|world| {
+                let last = world.logs.get(&node).and_then(|log| log.durable().last());
+                others().any(|other| world.logs.get(&other).is_some_and(|log| log.durable().purged > last))
+            })
+        };
+        while time() < by && !lacks() {
+            SimSleep::exactly(Duration::from_millis(50)).await;
+        }
+        for (from, to) in links {
+            self.wire.heal(from, to);
+        }
+    }
+
+    async fn fill(&self, node: u64, spare: u64, time: Duration) {
+        let set = |full: bool| {
+            if let Some(slot) = self.slots().get_mut(&node) {
+                slot.full |= full;
+                slot.disk.set_capacity(full.then(|| slot.disk.used() + spare));
+            }
+        };
+        set(true);
+        SimSleep::exactly(time).await;
+        set(false);
+        // It may be starting just now, after it has found its disk full.
+        SimSleep::exactly(FULL).await;
+        if let Some(slot) = self.slots().get_mut(&node) {
+            slot.full = false;
+        }
+    }
+
+    async fn rot(self: &Arc<Self>, node: u64, bits: u64, stopped: bool) {
+        if stopped && !self.stop(node, Crash::Process) {
+            return;
+        }
+        let flipped = match self.slots().get_mut(&node) {
+            Some(slot) if !slot.is_lost() => {
+                slot.rotten = true;
+                (0..bits).filter_map(|_| slot.disk.rot_somewhere()).collect()
+            }
+            _ => Vec::new(),
+        };
+        self.observer.may_have_lost(node);
+        for (file, bit) in flipped.iter().take(3) {
+            self.tell(format!("n{node}: bit {bit} of {} flips", file.display()));
+        }
+        if stopped {
+            SimSleep::exactly(Duration::from_millis(100)).await;
+            self.start(node);
+        }
+    }
+
+    /// Replaces the disk of a node. Before every node is born nobody could tell an empty disk from a
+    /// new one, and it would be right to accept it.
+    fn wipe(self: &Arc<Self>, node: u64) {
+        let born = |node: u64| {
+            self.observer
+                .with_world(|world| world.logs.get(&node).is_some_and(|log| log.durable().last().is_some()))
+        };
+        if !self.all().into_iter().all(born) || self.slots()[&node].is_lost() {
+            return;
+        }
+        self.stop(node, Crash::LoseAll);
+        if let Some(slot) = self.slots().get_mut(&node) {
+            slot.wiped = true;
+            slot.disk.wipe();
+        }
+        self.observer.may_have_lost(node);
+        self.count(|counts| counts.wiped += 1);
+        self.start(node);
+    }
+
     /// Asks whoever leads, in its own process.
     fn transfer(&self, to: u64) {
         let Some(leader) = self.leader() else { return };
+        self.ask_operator(leader, Asked::Transfer(NodeId(to)));
+    }
+
+    fn shut_down(&self, node: u64) {
+        if self.ask_operator(node, Asked::Shutdown) {
+            if let Some(slot) = self.slots().get_mut(&node) {
+                slot.excused = true;
+            }
+            self.count(|counts| counts.shutdowns += 1);
+        }
+    }
+
+    /// Whether the node is there to be asked.
+    fn ask_operator(&self, node: u64, asked: Asked) -> bool {
         let slots = self.slots();
-        let Some(up) = &slots[&leader].up else { return };
-        let Some(asked) = &up.transfer else { return };
-        let _ = asked.unbounded_send(NodeId(to));
+        let operator = slots[&node].up.as_ref().and_then(|up| up.operator.as_ref());
+        operator.is_some_and(|operator| operator.unbounded_send(asked).is_ok())
     }
 
     /// Ends everything that goes wrong, but for what lasts.
@@ -179,6 +306,8 @@ impl<W: Workload> Sim<W> {
             slot.disk.set_flush_time(FlushTime::default());
             slot.disk.fail_flushes(0);
             slot.disk.set_fuse(None);
+            slot.disk.set_fuse_in(None);
+            slot.disk.set_capacity(None);
             if let Some(up) = &slot.up {
                 Handle::current().resume(up.process.id());
             }

@@ -47,7 +47,7 @@ impl<W: Workload> Sim<W> {
     fn afflict(&self) -> Vec<u64> {
         let plan = &self.setup.plan;
         let minority = if plan.lasting == Lasting::Nothing { &[][..] } else { &plan.minority[..] };
-        let (ill, well): (Vec<u64>, Vec<u64>) =
+        let (ill, mut well): (Vec<u64>, Vec<u64>) =
             self.all().into_iter().partition(|node| minority.contains(node));
         for node in ill {
             match plan.lasting {
@@ -62,6 +62,8 @@ impl<W: Workload> Sim<W> {
                 Lasting::Deaf => well.iter().for_each(|other| self.wire.cut(*other, node)),
             }
         }
+        // Only those of the minority lose their disks, so that a majority is left.
+        well.retain(|node| !self.slots()[node].is_lost());
         well
     }
 

@@ -23,11 +23,12 @@ pub(crate) use self::nodes::redb_storage;
 use self::nodes::{Slot, Trouble};
 use crate::disk::{DiskEvents, SimDisk};
 use crate::linear::Verdict;
-use crate::observe::{AppliedCommand, Mutation, Observer, untagged};
+use crate::mutations::Mutation;
+use crate::observe::{AppliedCommand, Observer, untagged};
 use crate::oracle::{self, Violation};
-use crate::plan::Plan;
+use crate::plan::{Plan, Profile};
 use crate::rng::Rng;
-use crate::runtime::{SimSleep, time};
+use crate::runtime::{Points, SimSleep, fired, time};
 use crate::trace::Trace;
 use crate::wire::{Wire, WireEvents};
 use crate::workload::{Entry, History, Record, Workload};
@@ -45,15 +46,24 @@ pub struct Setup {
     pub length: Duration,
     /// What goes wrong.
     pub plan: Plan,
+    /// Which fault points of the framework are live.
+    #[serde(default)]
+    pub points: Points,
     /// A bug put in on purpose.
     pub mutation: Option<Mutation>,
 }
 
 impl Setup {
-    /// The run of a seed: size and plan are drawn from it.
+    /// The run of a seed in the full mix: size and plan are drawn from it.
     pub fn of_seed(seed: u64, length: Duration) -> Self {
+        Self::of_profile(Profile::Chaos, seed, length)
+    }
+
+    /// The run of a seed in a profile: size and plan are drawn from it.
+    pub fn of_profile(profile: Profile, seed: u64, length: Duration) -> Self {
         let nodes = *Rng::stream(seed, "size").pick(&[3, 3, 4, 5]);
-        Self { seed, nodes, clients: 4, length, plan: Plan::draw(seed, nodes, length), mutation: None }
+        let plan = Plan::draw(profile, seed, nodes, length);
+        Self { seed, nodes, clients: 4, length, plan, points: Points::Drawn, mutation: None }
     }
 }
 
@@ -74,8 +84,28 @@ pub struct Counts {
     pub leader_crashes: u64,
     /// Snapshots that nodes came to have.
     pub snapshots: u64,
+    /// Those of them that came from another node and replaced the state.
+    pub installs: u64,
+    /// Nodes that led, crashed, and led again as the next leader.
+    pub bounces: u64,
+    /// Terms that began with a leader of their own.
+    pub leaders: u64,
+    /// Power cuts before a node had started.
+    pub cuts_in_recovery: u64,
+    /// Storages that ran short of room and said so.
+    pub low_disks: u64,
+    /// Nodes that found their disk damaged and stayed down.
+    pub damaged: u64,
+    /// Nodes that lost their disk and were started on an empty one.
+    pub wiped: u64,
+    /// Of those, refusals to start under the old name.
+    pub wiped_refused: u64,
+    /// Nodes that were shut down as their operator would.
+    pub shutdowns: u64,
     /// Times that a conflicting tail was removed from a log.
     pub truncations: u64,
+    /// Times that a fault point of the framework fired.
+    pub points: u64,
     /// The highest term.
     pub term: u64,
     /// What the disks went through.
@@ -87,6 +117,7 @@ pub struct Counts {
 impl Counts {
     /// Adds what happened in another run.
     pub fn add(&mut self, other: &Self) {
+        // Named one by one, so that a new count is not forgotten here.
         let Self {
             acknowledged,
             refused,
@@ -95,19 +126,43 @@ impl Counts {
             crashes,
             leader_crashes,
             snapshots,
+            installs,
+            bounces,
+            leaders,
+            cuts_in_recovery,
+            low_disks,
+            damaged,
+            wiped,
+            wiped_refused,
+            shutdowns,
             truncations,
+            points,
             term,
             disk,
             wire,
         } = other;
-        self.acknowledged += acknowledged;
-        self.refused += refused;
-        self.unknown += unknown;
-        self.reads += reads;
-        self.crashes += crashes;
-        self.leader_crashes += leader_crashes;
-        self.snapshots += snapshots;
-        self.truncations += truncations;
+        for (sum, more) in [
+            (&mut self.acknowledged, acknowledged),
+            (&mut self.refused, refused),
+            (&mut self.unknown, unknown),
+            (&mut self.reads, reads),
+            (&mut self.crashes, crashes),
+            (&mut self.leader_crashes, leader_crashes),
+            (&mut self.snapshots, snapshots),
+            (&mut self.installs, installs),
+            (&mut self.bounces, bounces),
+            (&mut self.leaders, leaders),
+            (&mut self.cuts_in_recovery, cuts_in_recovery),
+            (&mut self.low_disks, low_disks),
+            (&mut self.damaged, damaged),
+            (&mut self.wiped, wiped),
+            (&mut self.wiped_refused, wiped_refused),
+            (&mut self.shutdowns, shutdowns),
+            (&mut self.truncations, truncations),
+            (&mut self.points, points),
+        ] {
+            *sum += more;
+        }
         self.term = self.term.max(*term);
         self.disk.add(*disk);
         self.wire.add(*wire);
@@ -150,6 +205,8 @@ pub(crate) struct Sim<W: Workload> {
     slots: Mutex<BTreeMap<u64, Slot<W>>>,
     history: Mutex<Vec<Record>>,
     counts: Mutex<Counts>,
+    /// The highest term that had a leader, which, and in which of its boots.
+    led: Mutex<Option<(u64, u64, u64)>>,
     /// Nodes that stopped or did not start, though nobody stopped them.
     trouble: mpsc::UnboundedSender<Trouble>,
     /// The next time of a record, and the next unique number.
@@ -191,6 +248,7 @@ pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report
         slots: Mutex::new((1..=setup.nodes).map(slot).collect()),
         history: Mutex::default(),
         counts: Mutex::default(),
+        led: Mutex::default(),
         ticks: AtomicU64::new(1),
         setup,
         workload: Arc::new(workload),
@@ -249,6 +307,7 @@ impl<W: Workload> Sim<W> {
         }
         let mut counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.wire = self.wire.events();
+        counts.points = fired();
         counts.truncations = self.observer.with_world(|world| world.truncations);
         for slot in self.slots().values() {
             counts.disk.add(slot.disk.events());

@@ -1,6 +1,6 @@
 //! Starting and stopping nodes.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,7 +10,7 @@ use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::JoinHandle;
 use quorate::client::Client;
 use quorate::node::status::{Role, Status};
-use quorate::storage::Storage;
+use quorate::storage::{Health, Storage};
 use quorate::types::NodeId;
 use quorate::watch::Watcher;
 use quorate::{Cluster, Node};
@@ -19,7 +19,8 @@ use quorate_redb::RedbStorage;
 use super::Sim;
 use crate::disk::{Crash, SimDisk};
 use crate::moment::Moment;
-use crate::observe::{Mutation, Observation, Observed, ObservedStorage};
+use crate::mutations::Mutation;
+use crate::observe::{Observation, Observed, ObservedStorage};
 use crate::runtime::{Clock, SimRuntime, SimSleep, set_clock, time};
 use crate::wire::{Death, Wire};
 use crate::workload::Workload;
@@ -32,8 +33,17 @@ pub(super) struct Up<W: Workload> {
     /// There once it has started.
     pub(super) client: Option<Client<Observed<W>>>,
     pub(super) status: Option<Watcher<Status>>,
-    /// Asks it to hand over its leadership.
-    pub(super) transfer: Option<mpsc::UnboundedSender<NodeId>>,
+    /// What its operator asks of it.
+    pub(super) operator: Option<mpsc::UnboundedSender<Asked>>,
+}
+
+/// What an operator asks of a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked {
+    /// To hand over its leadership.
+    Transfer(NodeId),
+    /// To shut down.
+    Shutdown,
 }
 
 /// A machine and its disk.
@@ -45,6 +55,12 @@ pub(super) struct Slot<W: Workload> {
     pub(super) at_the_fuse: (Crash, Duration),
     /// It was given a reason to stop by itself, in this boot.
     pub(super) excused: bool,
+    /// Its disk is full, or was lately: it may stop, or not start.
+    pub(super) full: bool,
+    /// Its disk may be damaged: it may stop, and is then lost.
+    pub(super) rotten: bool,
+    /// It has an empty disk under an old name: it must not start.
+    pub(super) wiped: bool,
     /// It stays down.
     pub(super) held: bool,
 }
@@ -57,8 +73,16 @@ impl<W: Workload> Slot<W> {
             up: None,
             at_the_fuse: (Crash::LoseAll, Duration::ZERO),
             excused: false,
+            full: false,
+            rotten: false,
+            wiped: false,
             held: false,
         }
+    }
+
+    /// Whether nothing is expected of it any more: its disk is gone, or may be damaged.
+    pub(super) fn is_lost(&self) -> bool {
+        self.rotten || self.wiped
     }
 }
 
@@ -71,6 +95,8 @@ pub(super) struct Trouble {
 
 /// How long a node that stopped by itself is down.
 const RESTART: Duration = Duration::from_millis(300);
+/// How long a node is down that was refused: it will be again.
+const REFUSED: Duration = Duration::from_secs(2);
 
 impl<W: Workload> Sim<W> {
     /// Starts a node that is down and may be up.
@@ -82,7 +108,7 @@ impl<W: Workload> Sim<W> {
         slot.disk.lie_about_flushes(self.setup.mutation == Some(Mutation::LyingDisk));
         let process = Handle::current().create_node().name(format!("n{node} boot {boot}")).build();
         set_clock(process.id(), slot.clock);
-        slot.up = Some(Up { process: process.clone(), boot, client: None, status: None, transfer: None });
+        slot.up = Some(Up { process: process.clone(), boot, client: None, status: None, operator: None });
         let disk = slot.disk.clone();
         drop(slots);
         self.tell(format!("n{node} boots (boot {boot})"));
@@ -124,13 +150,13 @@ impl<W: Workload> Sim<W> {
     /// Tells what a node does, until it stops; says why it did.
     async fn watch(&self, node: u64, boot: u64, running: Node<Observed<W>>) -> String {
         let mut watcher = running.status();
-        let (transfer, mut asked) = mpsc::unbounded();
+        let (operator, mut asked) = mpsc::unbounded();
         if let Some(up) =
             self.slots().get_mut(&node).and_then(|slot| slot.up.as_mut()).filter(|up| up.boot == boot)
         {
             up.client = Some(running.plain_client());
             up.status = Some(watcher.clone());
-            up.transfer = Some(transfer);
+            up.operator = Some(operator);
         }
         let mut before = watcher.get();
         let mut now = Some(before.clone());
@@ -143,7 +169,11 @@ impl<W: Workload> Sim<W> {
             now = loop {
                 match select(Box::pin(watcher.changed()), asked.next()).await {
                     Either::Left((changed, _)) => break changed,
-                    Either::Right((Some(to), _)) => running.transfer_leader(to).await,
+                    Either::Right((Some(Asked::Transfer(to)), _)) => running.transfer_leader(to).await,
+                    Either::Right((Some(Asked::Shutdown), _)) => {
+                        let ended = running.shutdown().await;
+                        return format!("the node was shut down: {ended:?}");
+                    }
                     // Its slot has let go of it: it is about to be killed.
                     Either::Right((None, _)) => std::future::pending().await,
                 }
@@ -158,7 +188,9 @@ impl<W: Workload> Sim<W> {
             let (role, term) = (status.role, status.term.get());
             self.trace.record(time(), || Moment::Role { node, role: format!("{role:?}"), term });
         }
-        if status.role == Role::Leader && (before.role, before.term) != (status.role, status.term) {
+        let begins = status.role == Role::Leader && (before.role, before.term) != (status.role, status.term);
+        let bounces = begins && self.leads(node, status.term.get());
+        if begins {
             self.tell(format!("n{node} leads {}", status.term));
         }
         if status.snapshot != before.snapshot {
@@ -166,10 +198,30 @@ impl<W: Workload> Sim<W> {
             let upto = status.snapshot;
             self.trace.record(time(), || Moment::Snapshot { node, upto: format!("{upto:?}") });
         }
+        if status.health != before.health {
+            self.tell(format!("n{node}'s storage is {:?}", status.health));
+        }
         self.count(|counts| {
             counts.term = counts.term.max(status.term.get());
             counts.snapshots += u64::from(status.snapshot > before.snapshot);
+            // Its own snapshots are of what it has applied already.
+            counts.installs +=
+                u64::from(status.snapshot > before.snapshot && status.snapshot > before.applied);
+            counts.leaders += u64::from(begins);
+            counts.bounces += u64::from(bounces);
+            counts.low_disks += u64::from(before.health == Health::Ok && status.health == Health::Low);
         });
+    }
+
+    /// Notes that a node leads a term; whether it is the one that led before, in an earlier boot.
+    fn leads(&self, node: u64, term: u64) -> bool {
+        let boot = self.observer.boot(node);
+        let mut last = self.led.lock().unwrap_or_else(PoisonError::into_inner);
+        let bounces = last.is_some_and(|(before, of, in_boot)| before < term && of == node && in_boot < boot);
+        if last.is_none_or(|(before, ..)| before < term) {
+            *last = Some((term, node, boot));
+        }
+        bounces
     }
 
     /// Stops a node as `crash` says. `false` when it is down already.
@@ -209,7 +261,12 @@ impl<W: Workload> Sim<W> {
             tasks.push(madsim::task::spawn(async move {
                 let mut death = sim.slots()[&node].disk.watch_death();
                 while death.until(|dead| *dead).await.is_some() {
-                    let (crash, down) = sim.slots()[&node].at_the_fuse;
+                    let (crash, down, early) = {
+                        let slot = &sim.slots()[&node];
+                        let starting = slot.up.as_ref().is_some_and(|up| up.client.is_none());
+                        (slot.at_the_fuse.0, slot.at_the_fuse.1, starting)
+                    };
+                    sim.count(|counts| counts.cuts_in_recovery += u64::from(early));
                     if sim.stop(node, crash) {
                         SimSleep::exactly(down).await;
                         sim.start(node);
@@ -235,19 +292,36 @@ impl<W: Workload> Sim<W> {
         if slot.disk.is_dead() || slot.up.as_ref().is_none_or(|up| up.boot != boot) {
             return;
         }
-        let excused = slot.excused;
+        let fate = Fate::of(slot);
         drop(slots);
         self.tell(format!("n{node}: {why}"));
-        if !excused {
+        if fate == Fate::Unexpected {
             self.observer.accuse("nodes keep running", format!("n{node} (boot {boot}): {why}"));
         }
         let sim = self.clone();
-        madsim::task::spawn(async move {
-            if sim.stop(node, Crash::Subset) {
-                SimSleep::exactly(RESTART).await;
-                sim.start(node);
+        madsim::task::spawn(async move { sim.restart(node, fate).await });
+    }
+
+    /// Takes down a node that stopped by itself, and starts it again if it may.
+    async fn restart(self: &Arc<Self>, node: u64, fate: Fate) {
+        if !self.stop(node, Crash::Subset) {
+            return;
+        }
+        match fate {
+            Fate::Damaged => {
+                if let Some(slot) = self.slots().get_mut(&node) {
+                    slot.held = true;
+                }
+                self.count(|counts| counts.damaged += 1);
+                return;
             }
-        });
+            Fate::Refused => {
+                self.count(|counts| counts.wiped_refused += 1);
+                SimSleep::exactly(REFUSED).await;
+            }
+            Fate::Excused | Fate::Unexpected => SimSleep::exactly(RESTART).await,
+        }
+        self.start(node);
     }
 
     /// The node that leads the highest term, as the nodes say themselves.
@@ -271,6 +345,30 @@ pub(crate) fn redb_storage(disk: &SimDisk) -> Result<Arc<dyn Storage>, String> {
         .hooks(disk.hooks())
         .open();
     Ok(Arc::new(storage.map_err(|error| with_sources(&error))?))
+}
+
+/// What it means that a node stopped by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It had a reason that passes.
+    Excused,
+    /// It came with an empty disk under an old name.
+    Refused,
+    /// Its disk is damaged.
+    Damaged,
+    /// Nothing was wrong with it.
+    Unexpected,
+}
+
+impl Fate {
+    fn of<W: Workload>(slot: &Slot<W>) -> Self {
+        match () {
+            () if slot.excused || slot.full => Self::Excused,
+            () if slot.wiped => Self::Refused,
+            () if slot.rotten => Self::Damaged,
+            () => Self::Unexpected,
+        }
+    }
 }
 
 /// Ends its tasks when dropped.

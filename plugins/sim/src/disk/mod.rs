@@ -56,6 +56,10 @@ pub struct DiskEvents {
     pub torn: u64,
     /// How often the power failed at the operation that a fuse named.
     pub fuses_blown: u64,
+    /// Those of them that were counted from a file in a folder.
+    pub blown_in_folder: u64,
+    /// Operations that failed because no space was left.
+    pub full: u64,
 }
 
 impl DiskEvents {
@@ -66,6 +70,8 @@ impl DiskEvents {
         self.losses += other.losses;
         self.torn += other.torn;
         self.fuses_blown += other.fuses_blown;
+        self.blown_in_folder += other.blown_in_folder;
+        self.full += other.full;
     }
 }
 
@@ -113,6 +119,12 @@ impl SimDisk {
         self.lock().fuse = n;
     }
 
+    /// As [`Self::set_fuse`], counted from when the next file is created in `folder`. A crash before
+    /// that leaves it in. `None` takes it out.
+    pub fn set_fuse_in(&self, folder: Option<(PathBuf, u64)>) {
+        self.lock().fuse_in = folder;
+    }
+
     /// Whether a fuse has blown and the power is still off.
     pub fn is_dead(&self) -> bool {
         self.lock().dead.get()
@@ -153,6 +165,21 @@ impl SimDisk {
     /// drawn. `None` when there is no such file, or it is empty.
     pub fn rot(&self, path: impl Into<PathBuf>) -> Option<u64> {
         self.lock().rot(&path.into())
+    }
+
+    /// Flips one bit of a file that is drawn, the larger the likelier, and says which. `None` when
+    /// there are none.
+    pub fn rot_somewhere(&self) -> Option<(PathBuf, u64)> {
+        let mut state = self.lock();
+        let path = state.draw_file()?;
+        let bit = state.rot(&path)?;
+        Some((path, bit))
+    }
+
+    /// Everything is gone, as with a new disk in the place of the old. To be called when nothing runs
+    /// on it.
+    pub fn wipe(&self) {
+        self.lock().wipe();
     }
 
     /// What has happened so far.

@@ -95,6 +95,10 @@ pub(super) struct State {
     pub(super) boot: u64,
     /// How many changes the power lasts for.
     pub(super) fuse: Option<u64>,
+    /// The same, counted from when a file is created in this folder.
+    pub(super) fuse_in: Option<(PathBuf, u64)>,
+    /// Whether the fuse that is in came from there.
+    pub(super) fuse_of_folder: bool,
     pub(super) dead: Watched<bool>,
     pub(super) capacity: Option<u64>,
     pub(super) flushes_to_fail: u32,
@@ -120,6 +124,8 @@ impl State {
             next: 0,
             boot: 0,
             fuse: None,
+            fuse_in: None,
+            fuse_of_folder: false,
             dead: Watched::new(false),
             capacity: None,
             flushes_to_fail: 0,
@@ -142,6 +148,7 @@ impl State {
             self.fuse = None;
             self.dead.set(true);
             self.events.fuses_blown += 1;
+            self.events.blown_in_folder += u64::from(self.fuse_of_folder);
             return Err(no_power());
         }
         self.fuse = self.fuse.map(|left| left - 1);
@@ -165,6 +172,9 @@ impl State {
 
     pub(super) fn create(&mut self, path: &Path) -> io::Result<u64> {
         self.change()?;
+        if let Some((_, changes)) = self.fuse_in.take_if(|(folder, _)| path.parent() == Some(folder)) {
+            (self.fuse, self.fuse_of_folder) = (Some(changes), true);
+        }
         self.next += 1;
         let inode = self.next;
         self.inodes.insert(inode, Inode::default());
@@ -185,21 +195,22 @@ impl State {
     pub(super) fn apply(&mut self, inode: u64, change: Change) -> io::Result<()> {
         self.change()?;
         let room = self.capacity.map(|capacity| capacity.saturating_sub(self.used()));
-        let inode = self.inode(inode)?;
+        let file = self.inode(inode)?;
         match &change {
             Change::Write(offset, data) => {
                 let blocks = offset / BLOCK..(offset + data.len() as u64).div_ceil(BLOCK);
-                let new = blocks.clone().filter(|block| !inode.blocks.contains(block)).count() as u64;
+                let new = blocks.clone().filter(|block| !file.blocks.contains(block)).count() as u64;
                 if room.is_some_and(|room| new * BLOCK > room) {
+                    self.events.full += 1;
                     return Err(ErrorKind::StorageFull.into());
                 }
-                inode.blocks.extend(blocks);
+                file.blocks.extend(blocks);
             }
             // A longer file is sparse and takes nothing.
-            Change::Len(len) => drop(inode.blocks.split_off(&len.div_ceil(BLOCK))),
+            Change::Len(len) => drop(file.blocks.split_off(&len.div_ceil(BLOCK))),
         }
-        change.apply(&mut inode.live);
-        inode.unsynced.push(change);
+        change.apply(&mut file.live);
+        file.unsynced.push(change);
         Ok(())
     }
 
@@ -254,6 +265,31 @@ impl State {
             }
         }
         Some(bit)
+    }
+
+    /// A file, the larger the likelier.
+    pub(super) fn draw_file(&mut self) -> Option<PathBuf> {
+        let len = |inode| self.inodes.get(inode).map_or(0, |inode: &Inode| inode.durable.len() as u64);
+        let files: Vec<_> = self.names.iter().map(|(path, inode)| (path.clone(), len(inode))).collect();
+        let all: u64 = files.iter().map(|(_, len)| len).sum();
+        let mut place = if all == 0 { return None } else { self.rng.below(all) };
+        for (path, len) in files {
+            if place < len {
+                return Some(path);
+            }
+            place -= len;
+        }
+        None
+    }
+
+    pub(super) fn wipe(&mut self) {
+        self.inodes.clear();
+        self.names.clear();
+        self.durable_names.clear();
+        self.unsynced_names.clear();
+        self.dirs.clear();
+        self.locked.clear();
+        self.boot += 1;
     }
 
     pub(super) fn image_hash(&self) -> u64 {

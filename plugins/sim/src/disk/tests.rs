@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use futures::FutureExt;
-use quorate::runtime::Runtime;
+use quorate::runtime::AsyncRuntime;
 use quorate::storage::{Flushed, Identity, Storage, Write};
 use quorate::types::{ClusterId, DiskId, GroupId, LogIndex, NodeId};
 use quorate_redb::RedbStorage;

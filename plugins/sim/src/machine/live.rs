@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::runtime::Runtime;
+use quorate::runtime::AsyncRuntime;
 use quorate::state_machine::{ApplyContext, QueryContext, Wire};
 use quorate::types::{ClusterId, GroupId, LogId, LogTime, Position, Term};
 

@@ -14,7 +14,7 @@ use super::report::Place;
 use super::subject::{Eyes, Holds, Simulated, Subject};
 use super::workload::OpenStorage;
 use crate::disk::SimDisk;
-use crate::plan::Plan;
+use crate::plan::{Plan, Profile};
 use crate::rng::Rng;
 
 /// How many seeds a simulation takes that says nothing else.
@@ -43,10 +43,11 @@ type OwnPlan = Arc<dyn Fn(u64, u64, Duration) -> Plan + Send + Sync>;
 /// What goes wrong.
 #[derive(Clone, Default)]
 pub enum Faults {
-    /// Whatever the seed says: crashes, power cuts, partitions, slow disks and links, clocks,
-    /// pauses, leaders. The default.
+    /// Whatever the seed says, of every class: [`Profile::Chaos`]. The default.
     #[default]
     Mixed,
+    /// What a profile draws from: only disks, only the network, only clocks.
+    Of(Profile),
     /// Nothing.
     None,
     /// A plan of your own, by seed, number of nodes and duration.
@@ -61,10 +62,17 @@ impl Faults {
 
     fn plan(&self, seed: u64, nodes: u64, duration: Duration) -> Plan {
         match self {
-            Self::Mixed => Plan::draw(seed, nodes, duration),
+            Self::Mixed => Plan::draw(Profile::Chaos, seed, nodes, duration),
+            Self::Of(profile) => Plan::draw(*profile, seed, nodes, duration),
             Self::None => Plan::calm(),
             Self::Own(plan) => plan(seed, nodes, duration),
         }
+    }
+}
+
+impl From<Profile> for Faults {
+    fn from(profile: Profile) -> Self {
+        Self::Of(profile)
     }
 }
 
@@ -72,6 +80,7 @@ impl Debug for Faults {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Mixed => "Mixed",
+            Self::Of(profile) => profile.name(),
             Self::None => "None",
             Self::Own(_) => "Own(..)",
         })

@@ -25,6 +25,12 @@ pub struct EntryMark {
 }
 
 impl EntryMark {
+    /// The mark of what stands at `index` on a disk, whatever it is: a disk may be damaged.
+    pub fn found(index: u64, entry: &Bytes) -> Self {
+        let whole = entry.len() >= INDEX_AT + 8 && u64_at(entry, INDEX_AT) == index;
+        if whole { Self::of(index, entry) } else { Self { term: 0, hash: Fnv::of(entry) } }
+    }
+
     /// The mark of the entry at `index`.
     ///
     /// # Panics
@@ -47,6 +53,11 @@ pub struct VoteMark {
 }
 
 impl VoteMark {
+    /// The vote in these bytes, `None` when they are none: a disk may be damaged.
+    pub fn found(bytes: &Bytes) -> Option<Self> {
+        (bytes.len() == 23 && bytes[..2] == [1, 1]).then(|| Self::of(bytes))
+    }
+
     /// The vote in these bytes: version, kind 1, committed, term, node, checksum.
     ///
     /// # Panics

@@ -119,6 +119,12 @@ impl NodeLog {
         self.boot += 1;
     }
 
+    /// Takes what was found, whatever was flushed: the disk is not the one of before.
+    pub(super) fn replace(&mut self, found: &Log) {
+        (self.durable, self.queued) = (found.clone(), found.clone());
+        self.waiting.clear();
+    }
+
     /// Whether `found` is what a crash may leave: everything that was flushed, and of what was queued
     /// behind it the first few. Goes on from there.
     pub fn reopen(&mut self, found: &Log) -> Result<(), String> {

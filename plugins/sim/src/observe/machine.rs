@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quorate::state_machine::{
     ApplyContext, DecodeError, EncodeError, QueryContext, RestoreError, StateMachine, Wire,
 };
-use quorate::types::{LogId, LogTime};
+use quorate::types::{LogId, LogIndex, LogTime, Position};
 
 use super::{AppliedCommand, Observation, Observer};
 use crate::workload::Workload;
@@ -20,6 +20,8 @@ use crate::workload::Workload;
 pub struct Observed<W: Workload> {
     machine: W::Machine,
     workload: Arc<W>,
+    /// The last command that its state has in it.
+    last: Option<Position>,
     observer: Observer,
     node: u64,
     boot: u64,
@@ -28,7 +30,7 @@ pub struct Observed<W: Workload> {
 impl<W: Workload> Observed<W> {
     /// Wraps the machine of a boot of a node.
     pub fn new(workload: Arc<W>, observer: Observer, node: u64, boot: u64) -> Self {
-        Self { machine: workload.machine(), workload, observer, node, boot }
+        Self { machine: workload.machine(), workload, last: None, observer, node, boot }
     }
 
     /// What the workload says of the machine as it is now. A dead process's last words count for
@@ -55,6 +57,27 @@ pub(crate) fn encoded(value: &impl Wire) -> Bytes {
 pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+/// What stands before the machine's own bytes in a snapshot: whether there is a last command, its
+/// index and its place in the entry.
+const LAST_BYTES: usize = 13;
+
+fn encode_last(last: Option<Position>) -> [u8; LAST_BYTES] {
+    let mut bytes = [0; LAST_BYTES];
+    if let Some(Position { index, ordinal }) = last {
+        bytes[0] = 1;
+        bytes[1..9].copy_from_slice(&index.0.to_le_bytes());
+        bytes[9..].copy_from_slice(&ordinal.to_le_bytes());
+    }
+    bytes
+}
+
+fn decode_last(bytes: [u8; LAST_BYTES]) -> Option<Position> {
+    let (index, ordinal) = (bytes[1..9].try_into().ok()?, bytes[9..].try_into().ok()?);
+    let position =
+        Position { index: LogIndex(u64::from_le_bytes(index)), ordinal: u32::from_le_bytes(ordinal) };
+    (bytes[0] == 1).then_some(position)
 }
 
 /// A command with a number that no other command of the run has.
@@ -137,7 +160,7 @@ impl<W: Workload> StateMachine for Observed<W> {
     type Response = <W::Machine as StateMachine>::Response;
     type Query = <W::Machine as StateMachine>::Query;
     type Answer = Placed<<W::Machine as StateMachine>::Answer>;
-    type Snapshot = <W::Machine as StateMachine>::Snapshot;
+    type Snapshot = (Option<Position>, <W::Machine as StateMachine>::Snapshot);
 
     fn apply(&mut self, ctx: &mut ApplyContext, command: Self::Command) -> Self::Response {
         let (position, term, time) = (ctx.position(), ctx.term().get(), ctx.time());
@@ -149,6 +172,7 @@ impl<W: Workload> StateMachine for Observed<W> {
             self.workload.panicked(&told(Bytes::new()), &panic_text(&*panic));
             resume_unwind(panic)
         });
+        self.last = Some(position);
         let applied = told(self.workload.response(&response));
         if self.observer.is_boot(self.node, self.boot) {
             self.observer.see(self.node, &Observation::Applied { applied: &applied });
@@ -162,15 +186,22 @@ impl<W: Workload> StateMachine for Observed<W> {
     }
 
     fn snapshot(&self) -> Self::Snapshot {
-        self.machine.snapshot()
+        (self.last, self.machine.snapshot())
     }
 
-    fn write(snapshot: Self::Snapshot, out: &mut dyn Write) -> std::io::Result<()> {
+    fn write((last, snapshot): Self::Snapshot, out: &mut dyn Write) -> std::io::Result<()> {
+        out.write_all(&encode_last(last))?;
         W::Machine::write(snapshot, out)
     }
 
     fn restore(&mut self, input: &mut dyn Read) -> Result<(), RestoreError> {
+        let mut last = [0; LAST_BYTES];
+        input.read_exact(&mut last)?;
         self.machine.restore(input)?;
+        self.last = decode_last(last);
+        if self.observer.is_boot(self.node, self.boot) {
+            self.observer.see(self.node, &Observation::Restored { last: self.last });
+        }
         self.judge(self.workload.restored(&self.machine));
         Ok(())
     }

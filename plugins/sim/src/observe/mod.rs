@@ -21,7 +21,7 @@ pub use self::entry::{EntryMark, VoteMark};
 pub use self::log::{Log, NodeLog, Op};
 pub use self::machine::{Observed, Placed, Tagged};
 pub(crate) use self::machine::{encoded, panic_text, untagged};
-pub use self::storage::{Mutation, ObservedStorage};
+pub use self::storage::ObservedStorage;
 use crate::oracle::{Oracle, Violation};
 use crate::runtime::time;
 use crate::trace::Trace;
@@ -69,6 +69,11 @@ pub enum Observation<'a> {
         /// Which.
         applied: &'a AppliedCommand,
     },
+    /// A node's machine was restored from a snapshot.
+    Restored {
+        /// The last command that is in it.
+        last: Option<Position>,
+    },
     /// A client was told that its command was applied.
     Acknowledged {
         /// Where, and with which response.
@@ -90,6 +95,9 @@ pub struct World {
     pub logs: BTreeMap<u64, NodeLog>,
     /// What was applied at each position, as the first node to do so told it.
     pub applied: BTreeMap<Position, AppliedCommand>,
+    /// Nodes whose disk was replaced, or may be damaged, with what they had flushed by then: nothing is
+    /// promised of it any more.
+    pub lost: BTreeMap<u64, Log>,
     /// How often a conflicting tail was removed from a log.
     pub truncations: u64,
 }
@@ -131,7 +139,10 @@ impl Observer {
     pub fn reopened(&self, node: u64, found: &Log) {
         let at = time();
         let inner = &mut *self.lock();
-        if let Err(what) = inner.world.logs.entry(node).or_default().reopen(found) {
+        let log = inner.world.logs.entry(node).or_default();
+        if inner.world.lost.contains_key(&node) {
+            log.replace(found);
+        } else if let Err(what) = log.reopen(found) {
             let what = format!("n{node}: {what}");
             inner.blame(Violation { at, oracle: "durability", what });
         }
@@ -143,6 +154,13 @@ impl Observer {
     /// A node was stopped, by whatever: what it had queued was kept or not.
     pub fn crashed(&self, node: u64) {
         self.lock().world.logs.entry(node).or_default().crash();
+    }
+
+    /// The disk of a node was replaced, or may be damaged from now on.
+    pub fn may_have_lost(&self, node: u64) {
+        let world = &mut self.lock().world;
+        let flushed = world.logs.entry(node).or_default().durable().clone();
+        world.lost.entry(node).or_insert(flushed);
     }
 
     /// The run is over: the last word of every oracle.
@@ -210,6 +228,7 @@ impl Inner {
                 )
             }
             Observation::Applied { applied } => ("applied", format!("{applied:?}").into_bytes()),
+            Observation::Restored { last } => ("restored", format!("{last:?}").into_bytes()),
             Observation::Acknowledged { applied } => ("acknowledged", format!("{applied:?}").into_bytes()),
             Observation::Refused { command } => ("refused", command.to_vec()),
         };

@@ -11,35 +11,9 @@ use quorate::storage::{
 };
 use quorate::types::{GroupId, LogIndex};
 use quorate::watch::Watcher;
-use serde::{Deserialize, Serialize};
 
 use super::{EntryMark, Log, Observation, Observer, Op, VoteMark};
-
-/// A bug put in on purpose, chosen when a run begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Mutation {
-    /// A write is acknowledged when it is queued.
-    EarlyAcknowledgement,
-    /// A vote is acknowledged and never written.
-    ForgottenVote,
-    /// The disk says that it flushed, and did not.
-    LyingDisk,
-    /// What conflicts with the leader's log is not removed.
-    SkippedTruncation,
-    /// Reads are answered from whatever the node has applied.
-    StaleRead,
-}
-
-impl Mutation {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::EarlyAcknowledgement,
-        Self::ForgottenVote,
-        Self::LyingDisk,
-        Self::SkippedTruncation,
-        Self::StaleRead,
-    ];
-}
+use crate::mutations::Mutation;
 
 /// A storage that tells what it is given.
 pub struct ObservedStorage<S> {
@@ -72,7 +46,7 @@ impl<S: Storage> ObservedStorage<S> {
 
     /// What is in the storage, read back whole.
     async fn found(&self, group: GroupId, state: &GroupState) -> Result<Log, StorageError> {
-        let mut log = Log { vote: state.vote.as_ref().map(VoteMark::of), ..Log::default() };
+        let mut log = Log { vote: state.vote.as_ref().and_then(VoteMark::found), ..Log::default() };
         // One before the first, when anything was ever purged.
         log.purged = state.purged.as_ref().and_then(|_| state.log.start.checked_sub(1));
         let mut next = state.log.start;
@@ -83,7 +57,7 @@ impl<S: Storage> ObservedStorage<S> {
                 break;
             }
             for entry in entries {
-                log.entries.insert(next, EntryMark::of(next, &entry));
+                log.entries.insert(next, EntryMark::found(next, &entry));
                 next += 1;
             }
         }
@@ -116,17 +90,29 @@ impl<S: Storage> Storage for ObservedStorage<S> {
             self.observer.see(self.node, &Observation::Queued { op: &op });
         }
         let flushed = self.telling(op.clone(), flushed);
-        match (self.mutation, &op) {
-            (Some(Mutation::EarlyAcknowledgement), _) => {
+        let Some(mutation) = self.mutation else { return self.storage.write(group, write, flushed) };
+        let nothing = Write::Truncate { from: LogIndex(u64::MAX) };
+        match (mutation, write) {
+            (Mutation::EarlyAcknowledgement, write) => {
                 flushed.durable();
                 self.storage.write(group, write, Flushed::ignored());
             }
-            (Some(Mutation::ForgottenVote), Op::Vote(_))
-            | (Some(Mutation::SkippedTruncation), Op::Truncate(_)) => {
-                // In its place something that does nothing, so that receipts stay in order.
-                self.storage.write(group, Write::Truncate { from: LogIndex(u64::MAX) }, flushed);
+            // In its place something that does nothing, so that receipts stay in order.
+            (Mutation::ForgottenVote, Write::Vote(_))
+            | (Mutation::SkippedTruncation, Write::Truncate { .. }) => {
+                self.storage.write(group, nothing, flushed);
             }
-            _ => self.storage.write(group, write, flushed),
+            (Mutation::ShortTruncation, Write::Truncate { from }) => {
+                self.storage.write(group, Write::Truncate { from: LogIndex(from.0 + 1) }, flushed);
+            }
+            (Mutation::LongPurge, Write::Purge { upto, marker }) => {
+                self.storage.write(group, Write::Purge { upto: LogIndex(upto.0 + 1), marker }, flushed);
+            }
+            (Mutation::LostReceipt, Write::Append { first, entries }) if first.0 % 32 == 31 => {
+                std::mem::forget(flushed);
+                self.storage.write(group, Write::Append { first, entries }, Flushed::ignored());
+            }
+            (_, write) => self.storage.write(group, write, flushed),
         }
     }
 

@@ -23,7 +23,9 @@ impl Oracle for CommitOnQuorum {
         if !self.seen.insert(index) {
             return Ok(());
         }
-        let holds = |node: &u64| world.logs[node].durable().holds(index, term);
+        // A disk that is lost had its part in it.
+        let had = |node: &u64| world.lost.get(node).is_some_and(|log| log.holds(index, term));
+        let holds = |node: &u64| world.logs[node].durable().holds(index, term) || had(node);
         let have: Vec<u64> = world.logs.keys().copied().filter(holds).collect();
         if have.len() > world.size / 2 {
             return Ok(());

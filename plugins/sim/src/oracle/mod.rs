@@ -5,7 +5,9 @@
 //! `observe::NodeLog`; *linearizability* is `linear`, over the clients' histories.
 
 mod acknowledged;
+mod applied_once;
 mod commit_on_quorum;
+mod elected_by_quorum;
 mod election_safety;
 mod leader_completeness;
 mod log_matching;
@@ -19,7 +21,9 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::acknowledged::Acknowledged;
+pub use self::applied_once::AppliedOnce;
 pub use self::commit_on_quorum::CommitOnQuorum;
+pub use self::elected_by_quorum::ElectedByQuorum;
 pub use self::election_safety::ElectionSafety;
 pub use self::leader_completeness::LeaderCompleteness;
 pub use self::log_matching::LogMatching;
@@ -70,6 +74,7 @@ impl fmt::Display for Violation {
 pub fn all() -> Vec<Box<dyn Oracle>> {
     vec![
         Box::<ElectionSafety>::default(),
+        Box::<ElectedByQuorum>::default(),
         Box::<Votes>::default(),
         Box::<LogMatching>::default(),
         Box::<LeaderCompleteness>::default(),
@@ -77,5 +82,6 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::<StateMachineSafety>::default(),
         Box::<Monotonic>::default(),
         Box::<Acknowledged>::default(),
+        Box::<AppliedOnce>::default(),
     ]
 }

@@ -37,6 +37,12 @@ impl Story {
         self
     }
 
+    fn restore(self, node: u64, last: Option<u64>) -> Self {
+        let last = last.map(|index| Position { index: LogIndex(index), ordinal: 0 });
+        self.0.see(node, &Observation::Restored { last });
+        self
+    }
+
     fn refuse(self, command: &'static str) -> Self {
         self.0.see(0, &Observation::Refused { command: &command.into() });
         self
@@ -50,6 +56,14 @@ impl Story {
         self.0.crashed(node);
         self.0.reopened(node, &log);
         self
+    }
+
+    /// A node that two of three have voted for.
+    fn elected(term: u64, node: u64) -> Self {
+        let voters = [node, node % 3 + 1];
+        let voted =
+            voters.into_iter().fold(Self::new(), |story, voter| story.write(voter, vote(term, node, false)));
+        voted.write(node, vote(term, node, true))
     }
 
     /// Entries 0 and 1 of term 1 on two of three nodes.
@@ -89,7 +103,7 @@ fn vote(term: u64, node: u64, committed: bool) -> Op {
 #[test]
 fn what_is_right_is_accepted() {
     Story::agreed().apply(1, 1, "a").acknowledge(1, "a").apply(2, 1, "a").refuse("b").holds();
-    Story::new().write(1, vote(1, 1, false)).write(1, vote(1, 1, true)).write(1, vote(2, 3, false)).holds();
+    Story::elected(1, 1).write(1, vote(2, 3, false)).holds();
     // A conflicting tail gives way.
     Story::agreed().write(2, Op::Truncate(1)).write(2, entries(1, &[2])).holds();
     // What was not flushed may be lost, and applied again after a boot.
@@ -116,7 +130,7 @@ fn receipts_out_of_order_are_seen() {
 
 #[test]
 fn election_safety_sees_two_leaders_of_a_term() {
-    Story::new().write(1, vote(3, 1, true)).write(2, vote(3, 2, true)).breaks("election safety");
+    Story::elected(3, 1).write(2, vote(3, 2, true)).breaks("election safety");
 }
 
 #[test]
@@ -160,4 +174,25 @@ fn acknowledged_sees_what_nobody_applied_and_what_was_refused_and_is() {
     Story::agreed().apply(1, 1, "a").acknowledge(1, "a").acknowledge(1, "a").breaks("acknowledged");
     Story::agreed().refuse("a").apply(1, 1, "a").breaks("acknowledged");
     Story::agreed().apply(1, 1, "a").refuse("a").breaks("acknowledged");
+}
+
+#[test]
+fn applied_once_sees_what_is_applied_again_or_left_out_after_a_snapshot() {
+    let agreed = || Story::new().write(1, entries(0, &[1; 4])).write(2, entries(0, &[1; 4]));
+    let applied = || agreed().apply(1, 1, "a").apply(1, 2, "b").apply(1, 3, "c");
+    applied().restore(2, Some(1)).apply(2, 2, "b").apply(2, 3, "c").holds();
+    applied().restore(2, None).apply(2, 1, "a").restore(2, Some(3)).holds();
+    applied().restore(2, Some(2)).apply(2, 2, "b").breaks("applied once");
+    applied().restore(2, Some(1)).apply(2, 3, "c").breaks("applied once");
+    applied().apply(2, 2, "b").breaks("applied once");
+    agreed().apply(1, 1, "a").apply(1, 2, "a").breaks("applied once");
+}
+
+#[test]
+fn elected_by_a_quorum_sees_a_leader_whose_votes_are_not_on_disks() {
+    Story::elected(3, 1).holds();
+    let voted = Story::new().write(1, vote(3, 1, false)).queue(2, vote(3, 1, false));
+    voted.write(1, vote(3, 1, true)).breaks("elected by a quorum");
+    let for_another = Story::new().write(1, vote(3, 1, false)).write(2, vote(3, 2, false));
+    for_another.write(1, vote(3, 1, true)).breaks("elected by a quorum");
 }

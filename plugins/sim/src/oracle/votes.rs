@@ -21,11 +21,11 @@ impl Oracle for Votes {
         "votes"
     }
 
-    fn see(&mut self, _: &World, node: u64, observation: &Observation<'_>) -> Result<(), String> {
+    fn see(&mut self, world: &World, node: u64, observation: &Observation<'_>) -> Result<(), String> {
         match observation {
             Observation::Opened { found } => {
                 let flushed = self.flushed.get(&node).copied();
-                if found.vote < flushed {
+                if found.vote < flushed && !world.lost.contains_key(&node) {
                     return Err(format!("n{node} has flushed {flushed:?} and finds {:?}", found.vote));
                 }
                 self.queued.remove(&node);

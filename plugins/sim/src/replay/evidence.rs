@@ -97,3 +97,96 @@ fn leave_out(
         size = if size == 1 { 0 } else { size.div_ceil(2) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// A register that holds a byte: a write of it, and a read that answers it.
+    fn record(call: Call<u8, ()>, began: u64, ended: Option<(u64, u8)>) -> Record {
+        let bytes = |byte: u8| Bytes::from(vec![byte]);
+        let call = match call {
+            Call::Write(value) => Call::Write(bytes(value)),
+            Call::Read(()) => Call::Read(Bytes::new()),
+        };
+        let ended = ended.map(|(end, answer)| (end, bytes(answer)));
+        Record { call, tag: began, node: 1, began, ended, read_at: None }
+    }
+
+    struct Byte;
+
+    impl crate::linear::Model for Byte {
+        type State = u8;
+        type Op = (Option<u8>, u8);
+
+        fn init(&self) -> u8 {
+            0
+        }
+
+        fn step(&self, state: &u8, (write, seen): &(Option<u8>, u8)) -> Option<u8> {
+            write.or_else(|| (state == seen).then_some(*state))
+        }
+
+        fn step_blindly(&self, state: &u8, (write, _): &(Option<u8>, u8)) -> u8 {
+            write.unwrap_or(*state)
+        }
+    }
+
+    fn judge(history: &[Record]) -> Verdict {
+        let operation = |record: &Record| {
+            let write = if let Call::Write(value) = &record.call { Some(value[0]) } else { None };
+            let (end, seen) = record.ended.as_ref().map(|(end, answer)| (*end, answer[0])).unzip();
+            crate::linear::Operation { op: (write, seen.unwrap_or(0)), call: record.began, end }
+        };
+        crate::linear::check(&Byte, &history.iter().map(operation).collect::<Vec<_>>(), 100_000)
+    }
+
+    /// Writes of 1 to 20, one after the other, each read once; then a read of `seen`, and more after.
+    fn long(seen: u8) -> Vec<Record> {
+        let mut history = Vec::new();
+        for value in 1..=20 {
+            let at = u64::from(value) * 10;
+            history.push(record(Call::Write(value), at, Some((at + 1, 0))));
+            history.push(record(Call::Read(()), at + 2, Some((at + 3, value))));
+        }
+        history.push(record(Call::Read(()), 300, Some((301, seen))));
+        history.push(record(Call::Write(99), 310, Some((311, 0))));
+        history.push(record(Call::Read(()), 320, Some((321, 99))));
+        history
+    }
+
+    #[test]
+    fn a_stale_read_is_shown_with_what_it_read_and_what_it_should_have() {
+        let kept = smallest(&long(7), judge);
+        let ends: Vec<u64> = kept.iter().filter_map(|record| Some(record.ended.as_ref()?.0)).collect();
+        assert_eq!(ends.len(), 3, "{kept:?}");
+        assert!(ends[0] == 71 && ends[1] > 71 && ends[2] == 301, "{kept:?}");
+    }
+
+    #[test]
+    fn a_value_that_nobody_wrote_is_shown_with_all_that_was_written() {
+        let kept = smallest(&long(50), judge);
+        let writes = kept.iter().filter(|record| matches!(record.call, Call::Write(_))).count();
+        assert_eq!((kept.len(), writes), (21, 20), "who reads it must see that none of them wrote it");
+    }
+
+    #[test]
+    fn a_history_that_is_right_shows_nothing() {
+        assert_eq!(smallest(&long(20), judge), []);
+        assert_eq!(smallest(&[], judge), []);
+    }
+
+    #[test]
+    fn a_write_of_unknown_outcome_is_shown_when_it_is_to_blame() {
+        // 2 was seen, so its write took effect, and 1 after it was not to be seen any more.
+        let history = [
+            record(Call::Write(1), 1, Some((2, 0))),
+            record(Call::Write(2), 3, None),
+            record(Call::Read(()), 4, Some((5, 2))),
+            record(Call::Read(()), 6, Some((7, 1))),
+        ];
+        assert_eq!(smallest(&history, judge), history);
+    }
+}

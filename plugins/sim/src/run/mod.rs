@@ -11,12 +11,13 @@ use std::panic::resume_unwind;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use quorate::runtime::Runtime;
+use quorate::runtime::AsyncRuntime;
 
 pub use self::attempt::{Run, attempt};
 pub use self::finding::{Finding, Panicked};
 use crate::cluster::{Report, Setup, run};
-use crate::runtime::{SimRuntime, forget_clocks};
+use crate::mutations::Mutation;
+use crate::runtime::{SimRuntime, forget_clocks, forget_faults, set_faults};
 use crate::trace::Trace;
 use crate::workload::Workload;
 
@@ -54,7 +55,9 @@ pub fn simulate<W: Workload>(setup: Setup, workload: W, limit: Duration) -> Resu
 
 /// A run from its beginning to its end, on this thread.
 fn block_on_run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report {
+    set_faults(setup.seed, setup.points, setup.mutation.and_then(Mutation::in_framework));
     let report = SimRuntime::seeded(setup.seed).block_on(run(setup, workload, trace));
+    forget_faults();
     forget_clocks();
     report
 }

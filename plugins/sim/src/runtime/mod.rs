@@ -5,6 +5,7 @@
 //! locks are tokio's, which need no tokio runtime.
 
 mod clock;
+mod fault;
 mod sleep;
 #[cfg(test)]
 mod tests;
@@ -17,9 +18,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use quorate::runtime::{OptionalSend, Runtime, TokioRuntime};
+use quorate::runtime::{AsyncRuntime, Bug, OptionalSend, Point, Runtime, TokioRuntime};
 
 pub use self::clock::{Clock, SimInstant, forget_clocks, set_clock, time};
+pub use self::fault::{Points, fired, forget_faults, set_faults};
 pub use self::sleep::SimSleep;
 pub use self::watch::{SimReceiver, SimRef, SimSender, SimWatch};
 use crate::rng::Rng;
@@ -70,6 +72,22 @@ impl<F: Future> Future for SimTimeout<F> {
 }
 
 impl Runtime for SimRuntime {
+    fn reaches(point: Point) -> bool {
+        fault::reaches(point)
+    }
+
+    async fn pause(point: Point) {
+        if fault::reaches(point) {
+            SimSleep::exactly(fault::moment()).await;
+        }
+    }
+
+    fn planted(bug: Bug) -> bool {
+        fault::planted(bug)
+    }
+}
+
+impl AsyncRuntime for SimRuntime {
     type JoinError = madsim::task::JoinError;
     type JoinHandle<T: OptionalSend + 'static> = madsim::task::JoinHandle<T>;
     type Sleep = SimSleep;
@@ -77,10 +95,10 @@ impl Runtime for SimRuntime {
     type TimeoutError = Elapsed;
     type Timeout<R, T: Future<Output = R> + OptionalSend> = SimTimeout<T>;
     type ThreadLocalRng = Rng;
-    type Mpsc = <TokioRuntime as Runtime>::Mpsc;
+    type Mpsc = <TokioRuntime as AsyncRuntime>::Mpsc;
     type Watch = SimWatch;
-    type Oneshot = <TokioRuntime as Runtime>::Oneshot;
-    type Mutex<T: OptionalSend + 'static> = <TokioRuntime as Runtime>::Mutex<T>;
+    type Oneshot = <TokioRuntime as AsyncRuntime>::Oneshot;
+    type Mutex<T: OptionalSend + 'static> = <TokioRuntime as AsyncRuntime>::Mutex<T>;
 
     fn spawn<T>(future: T) -> Self::JoinHandle<T::Output>
     where

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use madsim::runtime::Handle;
-use quorate::runtime::{Instant, Runtime, Watch, WatchReceiver, WatchSender};
+use quorate::runtime::{AsyncRuntime, Instant, Watch, WatchReceiver, WatchSender};
 
 use super::*;
 

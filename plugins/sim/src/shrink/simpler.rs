@@ -38,6 +38,35 @@ pub(super) fn simpler(fault: &Fault) -> Vec<Fault> {
         Fault::CutOneWay { from, to, time } => {
             found.extend(shorter(time).map(|time| Fault::CutOneWay { from, to, time }));
         }
+        Fault::CutLink { a, b, time } => {
+            found.extend(shorter(time).map(|time| Fault::CutLink { a, b, time }));
+        }
+        Fault::Split { half, time } => {
+            found.extend(shorter(time).map(|time| Fault::Split { half, time }));
+        }
+        Fault::Flap { node, times, off, on } => {
+            found.push(Fault::Isolate { node, time: off, hears: false, is_heard: false });
+            if times > 1 {
+                found.push(Fault::Flap { node, times: times / 2, off, on });
+            }
+        }
+        Fault::FallBehind { node, time } => {
+            found.push(Fault::Isolate { node, time, hears: false, is_heard: false });
+        }
+        Fault::Full { node, spare, time } => {
+            found.extend(shorter(time).map(|time| Fault::Full { node, spare, time }));
+        }
+        Fault::Rot { node, bits, stopped } if bits > 1 => {
+            found.push(Fault::Rot { node, bits: bits / 2, stopped });
+        }
+        Fault::SnapshotFuse { node, changes, crash, down } => {
+            found.extend(crashes(crash).map(|crash| Fault::SnapshotFuse { node, changes, crash, down }));
+            found.extend(shorter(down).map(|down| Fault::SnapshotFuse { node, changes, crash, down }));
+        }
+        Fault::Shutdown { node } => {
+            let (crash, down) = (Crash::Process, Duration::from_millis(300));
+            found.push(Fault::Crash { node, crash, down, again_at: None });
+        }
         Fault::Refuse { node, time } => {
             found.extend(shorter(time).map(|time| Fault::Refuse { node, time }));
         }

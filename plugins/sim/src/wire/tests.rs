@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{FutureExt, SinkExt, StreamExt};
 use quorate::error::TransportError;
-use quorate::runtime::Runtime;
+use quorate::runtime::AsyncRuntime;
 use quorate::testing::transport::TransportHarness;
 use quorate::transport::{Duplex, Lane, Transport};
 

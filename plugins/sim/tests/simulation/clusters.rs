@@ -1,18 +1,31 @@
 //! Clusters under faults drawn from seeds.
 
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use quorate_sim::cluster::{Counts, Setup};
+use quorate_sim::campaign::{Options, Tally, failure, run, summary};
+use quorate_sim::cluster::Setup;
 use quorate_sim::plan::Plan;
+use quorate_sim::runtime::Points;
+use quorate_sim::shrink::{Budget, shrink};
 
-use crate::support::{LENGTH, passes};
+use crate::support::{LENGTH, LIMIT, WORKLOAD, passes};
 
 /// How many seeds a plain test run takes; another number, and where to begin, can be asked for by
 /// the variables below.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 24;
+/// How many run at the same time.
+const JOBS: usize = 2;
+/// How long a failing run is made smaller.
+const SHRINK: Duration = Duration::from_mins(1);
 
 fn asked_for(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |number| number.parse().expect("a whole number"))
+}
+
+fn command(seed: u64) -> String {
+    format!("cargo sim --replay {seed} --seconds {}", LENGTH.as_secs_f64())
 }
 
 #[test]
@@ -27,28 +40,35 @@ fn a_cluster_without_faults_serves_everybody() {
 
 #[test]
 fn clusters_hold_their_promises_whatever_goes_wrong() {
-    let mut sum = Counts::default();
     let (from, seeds) = (asked_for("QUORATE_SIM_FROM", 0), asked_for("QUORATE_SIM_SEEDS", SEEDS));
-    for seed in from..from + seeds {
-        let counts = passes(Setup::of_seed(seed, LENGTH)).counts;
-        println!("seed {seed}: {counts:?}");
-        sum.acknowledged += counts.acknowledged;
-        sum.crashes += counts.crashes;
-        sum.leader_crashes += counts.leader_crashes;
-        sum.snapshots += counts.snapshots;
-        sum.truncations += counts.truncations;
-        sum.wire.resets += counts.wire.resets;
-        sum.wire.idle += counts.wire.idle;
-        sum.disk.add(counts.disk);
-    }
-    println!("{seeds} seeds: {sum:?}");
+    let options = Options { seeds: from..from + seeds, jobs: JOBS, limit: LIMIT, ..Options::default() };
+    let never = AtomicBool::new(false);
+    let tally = run(&options, |seed| Setup::of_seed(seed, LENGTH), || WORKLOAD, &never, |_| ());
+    println!("{}", summary(&tally, true, command));
+    println!("simulated {} seeds", tally.seeds);
+    assert_eq!(tally.seeds, seeds);
+    assert!(tally.found.is_empty(), "{}", failures(&tally));
     // A run in which nothing happened proves nothing.
-    assert!(sum.acknowledged > 50 * seeds, "{sum:?}");
-    if seeds < SEEDS {
-        return;
+    assert!(tally.counts.acknowledged > 50 * seeds, "{:?}", tally.counts);
+    let missing: Vec<&str> = tally.missing().iter().map(|event| event.name).collect();
+    assert!(missing.is_empty(), "never happened: {missing:?}");
+}
+
+/// The first failing run of every class, with the plan that it shrinks to.
+fn failures(tally: &Tally) -> String {
+    let budget = Budget { time: SHRINK, jobs: JOBS, limit: LIMIT };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let tell = |run| failure(run, &shrink(run, || WORKLOAD, &budget), &command(run.setup.seed), folder);
+    tally.kept.iter().map(tell).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn clusters_hold_their_promises_with_every_fault_point_live() {
+    let (from, seeds) = (asked_for("QUORATE_SIM_FROM", 1_000), asked_for("QUORATE_SIM_SEEDS", 4));
+    let mut fired = 0;
+    for seed in from..from + seeds {
+        fired += passes(Setup { points: Points::All, ..Setup::of_seed(seed, LENGTH) }).counts.points;
     }
-    let Counts { crashes, leader_crashes, snapshots, disk, wire, .. } = sum;
-    let happened =
-        [crashes, leader_crashes, snapshots, wire.resets, wire.idle, disk.losses, disk.fuses_blown];
-    assert!(happened.iter().all(|count| *count > 0), "{sum:?}");
+    println!("{fired} times in {seeds} seeds");
+    assert!(fired > 100 * seeds, "only {fired} times");
 }

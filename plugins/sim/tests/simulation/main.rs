@@ -2,11 +2,17 @@
 //! oracles see bugs which are put in on purpose.
 
 #[cfg(madsim)]
+mod campaigns;
+#[cfg(madsim)]
 mod clusters;
+#[cfg(madsim)]
+mod command_line;
 #[cfg(madsim)]
 mod determinism;
 #[cfg(madsim)]
 mod mutations;
+#[cfg(madsim)]
+mod shrinking;
 #[cfg(madsim)]
 mod support;
 

@@ -10,11 +10,14 @@ use quorate_sim::workload::RegistersWorkload;
 pub(crate) const LENGTH: Duration = Duration::from_secs(10);
 
 /// How long a run may take in real time: many times what it takes on a busy machine.
-const LIMIT: Duration = Duration::from_mins(10);
+pub(crate) const LIMIT: Duration = Duration::from_mins(10);
+
+/// What clients do.
+pub(crate) const WORKLOAD: RegistersWorkload = RegistersWorkload { keys: 5 };
 
 /// Runs a cluster.
 pub(crate) fn run(setup: Setup) -> Report {
-    simulate(setup, RegistersWorkload { keys: 5 }, LIMIT).unwrap_or_else(|hung| panic!("{hung}"))
+    simulate(setup, WORKLOAD, LIMIT).unwrap_or_else(|hung| panic!("{hung}"))
 }
 
 /// Runs a cluster, and shows how it went when anything was wrong.

@@ -17,11 +17,13 @@ use futures::FutureExt;
 use futures::executor::block_on;
 use quorate::error::StorageError;
 use quorate::storage::{
-    Flushed, GroupState, Identity, MemoryStorage, SnapshotReader, SnapshotWriter, Storage, StorageOperation,
-    StoredSnapshot, Write,
+    Flushed, GroupState, Identity, MemoryStorage, ResumedSnapshot, SnapshotId, SnapshotReader,
+    SnapshotWriter, Storage, StorageOperation, StoredSnapshot, Write,
 };
 use quorate::testing::storage::{CrashHarness, FaultHarness, StorageHarness};
 use quorate::types::{GroupId, LogId, LogIndex};
+
+use super::resumed::{self, Fingerprint, Fingerprinted, Parts, Resume};
 
 /// One way to be broken: everything that it does not override is right.
 pub(crate) trait Break: Send + Sync + 'static {
@@ -43,6 +45,10 @@ pub(crate) trait Break: Send + Sync + 'static {
     const OLDER_SNAPSHOT_REPLACES: bool = false;
     /// Whether a reader ends when a newer snapshot is committed.
     const READER_IS_CUT_OFF: bool = false;
+    /// What it does with a snapshot that breaks off on its way.
+    const RESUME: Resume = Resume::Sound;
+    /// What it tells snapshots from others by.
+    const FINGERPRINT: Fingerprint = Fingerprint::OfAllBytes;
     /// How long a case may take. Some breaks can only show by hanging.
     const LIMIT: Duration = Duration::from_mins(1);
     /// How many sequences a random case plays.
@@ -109,6 +115,7 @@ pub(crate) struct Place {
     covers: Arc<Mutex<BTreeMap<GroupId, LogId>>>,
     identity: Arc<Mutex<Option<Identity>>>,
     pending: Arc<Mutex<Option<Pending>>>,
+    parts: Parts,
     power: Arc<Mutex<Power>>,
 }
 
@@ -195,6 +202,14 @@ impl<B: Break> Storage for Broken<B> {
         Ok(Box::new(BrokenWriter::<B> { sound, disk, place, group, chunks: Vec::new(), how: PhantomData }))
     }
 
+    async fn resume_snapshot(
+        &self,
+        group: GroupId,
+        id: &SnapshotId,
+    ) -> Result<ResumedSnapshot, StorageError> {
+        Ok(resumed::resume(&self.place.parts, &self.inner.disk, B::RESUME, group, id))
+    }
+
     async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError> {
         let group = B::snapshot_group(group);
         let Some(stored) = self.inner.disk.snapshot(group).await? else { return Ok(None) };
@@ -203,7 +218,7 @@ impl<B: Break> Storage for Broken<B> {
         let reader: Box<dyn SnapshotReader> = if B::READER_IS_CUT_OFF {
             Box::new(CutOff { sound: stored.reader, disk: self.inner.disk.clone(), group, covers: told })
         } else {
-            stored.reader
+            Box::new(Fingerprinted::new(stored.reader, B::FINGERPRINT).await?)
         };
         Ok(Some(StoredSnapshot { covers, len: stored.len, reader }))
     }
@@ -295,6 +310,7 @@ impl<B: Break> StorageHarness for Broken<B> {
             covers: Arc::default(),
             identity: Arc::default(),
             pending: Arc::default(),
+            parts: Parts::default(),
             power: Arc::default(),
         }
     }
@@ -345,6 +361,7 @@ impl<B: Break> StorageHarness for Broken<B> {
 impl<B: Break> CrashHarness for Broken<B> {
     async fn crash(place: &mut Place, storage: Option<Self>) {
         let storage = storage.expect("a store in memory always opens");
+        place.parts.lose_power(B::RESUME);
         let Power { after, .. } = std::mem::take(&mut *lock(&place.power));
         let after = after.unwrap_or_else(|| B::crash(&storage.inner));
         if let (Some((group, covers, chunks)), true) = (lock(&place.pending).take(), B::SNAPSHOT_TEARS) {

@@ -1,6 +1,7 @@
 //! Stores that are broken, each in one way.
 
 mod broken;
+mod resumed;
 mod snapshots;
 
 use std::process::Command;

@@ -4,6 +4,7 @@ use quorate::testing::storage::functions;
 use quorate::types::GroupId;
 
 use super::broken::{Break, Broken};
+use super::resumed::{Fingerprint, Resume};
 use crate::verdict::assert_fails;
 
 broken!(ShowsEarly: const SNAPSHOT_SHOWS_EARLY: bool = true;);
@@ -84,4 +85,117 @@ broken!(KeepsOneForAll:
 #[test]
 fn keeps_one_snapshot_for_all_groups() {
     assert_fails(functions::<Broken<KeepsOneForAll>>(), &[("snapshots_of_groups_do_not_mix", "of one")]);
+}
+
+broken!(HoldsAHole: const RESUME: Resume = Resume::HoldsAHole;);
+
+#[test]
+fn goes_on_with_a_hole() {
+    assert_fails(
+        functions::<Broken<HoldsAHole>>(),
+        &[("resumed_snapshot_goes_on_with_a_prefix", "and they are not the first ones of what was written")],
+    );
+}
+
+broken!(ForgetsAPart: const RESUME: Resume = Resume::Forgets;);
+
+#[test]
+fn holds_less_than_it_told() {
+    assert_fails(
+        functions::<Broken<ForgetsAPart>>(),
+        &[("resumed_snapshot_goes_on_with_a_prefix", ": 0 bytes are held, and ")],
+    );
+}
+
+broken!(ShowsAPart: const RESUME: Resume = Resume::ShowsEarly;);
+
+#[test]
+fn shows_what_has_arrived_of_a_snapshot() {
+    assert_fails(
+        functions::<Broken<ShowsAPart>>(),
+        &[("resumed_snapshot_is_invisible_before_commit", "after it broke off")],
+    );
+}
+
+broken!(KeepsWhatIsDiscarded: const RESUME: Resume = Resume::KeepsWhatIsDiscarded;);
+
+#[test]
+fn goes_on_with_what_was_discarded() {
+    assert_fails(
+        functions::<Broken<KeepsWhatIsDiscarded>>(),
+        &[("resumed_snapshot_discarded_leaves_nothing", "bytes held after a discard")],
+    );
+}
+
+broken!(IgnoresTheFingerprint: const RESUME: Resume = Resume::IgnoresTheFingerprint;);
+
+#[test]
+fn goes_on_with_the_bytes_of_another_snapshot() {
+    assert_fails(
+        functions::<Broken<IgnoresTheFingerprint>>(),
+        &[("resumed_snapshot_of_another_id_begins_anew", "of other bytes: 20000 bytes are held")],
+    );
+}
+
+broken!(LetsTheEarlierWrite: const RESUME: Resume = Resume::LetsTheEarlierWrite;);
+
+#[test]
+fn lets_two_transfers_write_one_snapshot() {
+    assert_fails(
+        functions::<Broken<LetsTheEarlierWrite>>(),
+        &[("resumed_snapshot_is_not_disturbed_by_an_earlier_writer", "the earlier writer writes on: ")],
+    );
+}
+
+broken!(CommitsWithoutALook: const RESUME: Resume = Resume::ReplacesANewer;);
+
+#[test]
+fn replaces_a_newer_snapshot_with_one_that_broke_off() {
+    assert_fails(
+        functions::<Broken<CommitsWithoutALook>>(),
+        &[("resumed_snapshot_never_replaces_a_newer", "the snapshot")],
+    );
+}
+
+broken!(KeepsOnePartForAll: const RESUME: Resume = Resume::MixesGroups;);
+
+#[test]
+fn goes_on_with_the_snapshot_of_another_group() {
+    assert_fails(
+        functions::<Broken<KeepsOnePartForAll>>(),
+        &[("resumed_snapshots_of_groups_do_not_mix", "the other group: 20000 bytes are held")],
+    );
+}
+
+broken!(TellsEarly: const RESUME: Resume = Resume::TellsEarly;);
+
+#[test]
+fn holds_what_is_not_flushed() {
+    assert_fails(
+        functions::<Broken<TellsEarly>>(),
+        &[("resumed_snapshot_survives_crash", "0 bytes are held, and ")],
+    );
+}
+
+broken!(TearsAPart: const RESUME: Resume = Resume::Tears;);
+
+#[test]
+fn goes_on_behind_torn_bytes() {
+    assert_fails(
+        functions::<Broken<TearsAPart>>(),
+        &[("resumed_snapshot_survives_crash", "and they are not the first ones of what was written")],
+    );
+}
+
+broken!(KnowsThemByTheirChecksum: const FINGERPRINT: Fingerprint = Fingerprint::Checksum;);
+
+#[test]
+fn tells_snapshots_apart_by_a_checksum_that_all_of_them_have() {
+    assert_fails(
+        functions::<Broken<KnowsThemByTheirChecksum>>(),
+        &[(
+            "snapshots_have_fingerprints_of_their_own",
+            "snapshots of other bytes have the fingerprint 48674bc7",
+        )],
+    );
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use quorate_sim::cluster::Setup;
-use quorate_sim::observe::Mutation;
+use quorate_sim::mutations::{CATALOGUE, Mutation, of_name};
 
 /// What `--help` shows.
 pub(crate) const HELP: &str = "\
@@ -76,7 +76,7 @@ impl Recipe {
             let _ = write!(command, " --seconds {}", self.length.as_secs_f64());
         }
         if let Some(mutation) = self.mutation {
-            let _ = write!(command, " --mutation {mutation:?}");
+            let _ = write!(command, " --mutation {}", String::from(mutation));
         }
         if let Some((hash, _)) = hash {
             let _ = write!(command, " --hash {hash:016x}");
@@ -219,9 +219,8 @@ fn time(name: &str, value: &str, unit: f64) -> Result<Duration, String> {
 }
 
 fn mutation(name: &str) -> Result<Mutation, String> {
-    let known = Mutation::ALL.iter().find(|known| format!("{known:?}").eq_ignore_ascii_case(name));
-    known.copied().ok_or_else(|| {
-        let all: Vec<String> = Mutation::ALL.iter().map(|known| format!("{known:?}")).collect();
+    of_name(name).map(|planted| planted.mutation).ok_or_else(|| {
+        let all: Vec<&str> = CATALOGUE.iter().map(|planted| planted.name).collect();
         format!("there is no mutation `{name}`; there are {}", all.join(", "))
     })
 }

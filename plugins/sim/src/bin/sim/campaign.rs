@@ -25,6 +25,7 @@ pub(crate) fn campaign(asked: &Campaign) -> Result<u8, String> {
         twice_in: asked.twice_in,
     };
     let stop = stop_on_interrupt()?;
+    eprintln!("a campaign from seed {}; an interrupt ends it with what it came to", asked.from);
     let mut progress = Progress::default();
     let tally = run(&options, |seed| recipe.setup(seed), || WORKLOAD, &stop, |tally| progress.show(tally));
     progress.done();

@@ -1,0 +1,221 @@
+//! The bugs that can be put in on purpose, and what is to find each.
+
+use quorate::runtime::Bug;
+use serde::{Deserialize, Serialize};
+
+use super::{Hunt, of_name};
+
+/// A bug put in on purpose, chosen when a run begins. In a file it goes by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Mutation {
+    /// A write is acknowledged when it is queued.
+    EarlyAcknowledgement,
+    /// A vote is acknowledged and never written.
+    ForgottenVote,
+    /// The disk says that it flushed, and did not.
+    LyingDisk,
+    /// What conflicts with the leader's log is not removed.
+    SkippedTruncation,
+    /// One entry less is removed than conflicts.
+    ShortTruncation,
+    /// One entry more is purged than was said.
+    LongPurge,
+    /// Nobody is told that some appends are flushed.
+    LostReceipt,
+    /// Reads are answered from whatever the node has applied.
+    StaleRead,
+    /// One at its place in the framework.
+    Framework(Bug),
+}
+
+impl Mutation {
+    /// The bug that the framework is asked for.
+    pub fn in_framework(self) -> Option<Bug> {
+        match self {
+            Self::Framework(bug) => Some(bug),
+            _ => None,
+        }
+    }
+}
+
+impl From<Mutation> for String {
+    fn from(mutation: Mutation) -> Self {
+        let planted = CATALOGUE.iter().find(|planted| planted.mutation == mutation);
+        planted.map_or_else(|| format!("{mutation:?}"), |planted| planted.name.to_owned())
+    }
+}
+
+impl TryFrom<String> for Mutation {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        of_name(&name).map(|planted| planted.mutation).ok_or_else(|| format!("there is no bug `{name}`"))
+    }
+}
+
+/// A bug, and what is expected of the oracles.
+#[derive(Clone, Copy, Debug)]
+pub struct Planted {
+    /// What it is called, in the table and on the command line.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub what: &'static str,
+    /// How it is put in.
+    pub mutation: Mutation,
+    /// Within how many seeds it must be found.
+    pub within: u64,
+    /// Which runs look for it.
+    pub hunt: Hunt,
+}
+
+const fn planted(
+    name: &'static str,
+    what: &'static str,
+    mutation: Mutation,
+    within: u64,
+    hunt: Hunt,
+) -> Planted {
+    Planted { name, what, mutation, within, hunt }
+}
+
+const fn framework(name: &'static str, what: &'static str, bug: Bug, within: u64, hunt: Hunt) -> Planted {
+    planted(name, what, Mutation::Framework(bug), within, hunt)
+}
+
+use Hunt::{Full, LonelyLeaders};
+
+/// Every bug.
+pub const CATALOGUE: &[Planted] = &[
+    planted(
+        "early-acknowledgement",
+        "a write is acknowledged when it is queued",
+        Mutation::EarlyAcknowledgement,
+        10,
+        Full,
+    ),
+    planted("forgotten-vote", "a vote is acknowledged and never written", Mutation::ForgottenVote, 10, Full),
+    planted("lying-disk", "the disk says that it flushed, and did not", Mutation::LyingDisk, 10, Full),
+    planted(
+        "skipped-truncation",
+        "what conflicts with the leader's log is not removed",
+        Mutation::SkippedTruncation,
+        60,
+        Full,
+    ),
+    planted(
+        "short-truncation",
+        "one entry less is removed than conflicts",
+        Mutation::ShortTruncation,
+        60,
+        Full,
+    ),
+    planted("long-purge", "one entry more is purged than was said", Mutation::LongPurge, 10, Full),
+    planted("lost-receipt", "nobody is told that some appends are flushed", Mutation::LostReceipt, 10, Full),
+    planted(
+        "stale-read",
+        "reads are answered from whatever the node has applied",
+        Mutation::StaleRead,
+        10,
+        Full,
+    ),
+    framework(
+        "follower-answers-early",
+        "a follower answers for entries that are not flushed",
+        Bug::FollowerAnswersEarly,
+        10,
+        Full,
+    ),
+    framework("vote-not-awaited", "a vote is given before it is flushed", Bug::VoteNotAwaited, 10, Full),
+    framework(
+        "flush-error-ignored",
+        "an append whose flush failed counts as flushed",
+        Bug::FlushErrorIgnored,
+        10,
+        Full,
+    ),
+    framework(
+        "commit-marker-ignored",
+        "after a restart the whole log counts as committed",
+        Bug::CommitMarkerIgnored,
+        10,
+        LonelyLeaders,
+    ),
+    framework(
+        "leader-restored",
+        "a restarted leader goes on leading, with a commit index that was in memory alone",
+        Bug::LeaderRestored,
+        40,
+        Full,
+    ),
+    framework(
+        "read-index-unconfirmed",
+        "whoever believes that it leads gives a read index",
+        Bug::ReadIndexUnconfirmed,
+        30,
+        Full,
+    ),
+    framework(
+        "read-index-not-awaited",
+        "a read does not wait for its index to be applied",
+        Bug::ReadIndexNotAwaited,
+        10,
+        Full,
+    ),
+    framework(
+        "read-index-reused",
+        "a read is given the index that an earlier one asked for",
+        Bug::ReadIndexReused,
+        10,
+        Full,
+    ),
+    framework(
+        "snapshot-one-behind",
+        "a snapshot says that it covers one entry less than it does",
+        Bug::SnapshotOneBehind,
+        10,
+        Full,
+    ),
+    framework(
+        "snapshot-one-ahead",
+        "a snapshot says that it covers one entry more than it does",
+        Bug::SnapshotOneAhead,
+        10,
+        Full,
+    ),
+    framework(
+        "snapshot-cut-short",
+        "the last piece of a snapshot is not written",
+        Bug::SnapshotCutShort,
+        10,
+        Full,
+    ),
+    framework(
+        "answers-swapped",
+        "the answers to the commands of an entry go to each other's callers",
+        Bug::AnswersSwapped,
+        20,
+        Full,
+    ),
+    framework(
+        "unknown-is-refused",
+        "a write of unknown outcome is reported as not applied",
+        Bug::UnknownIsRefused,
+        60,
+        Full,
+    ),
+    framework(
+        "unknown-is-retried",
+        "a write of unknown outcome is tried again",
+        Bug::UnknownIsRetried,
+        10,
+        Full,
+    ),
+    framework(
+        "link-not-redialled",
+        "a link is not dialled again once its stream is lost",
+        Bug::LinkNotRedialled,
+        10,
+        Full,
+    ),
+];

@@ -1,0 +1,42 @@
+//! Plans for what the full mix would take many seeds to find.
+
+use std::time::Duration;
+
+use super::Hunt;
+use crate::disk::Crash;
+use crate::plan::{Fault, Lasting, Plan, Planned};
+
+impl Hunt {
+    /// Its plan for so many nodes; `None` when the seed draws it.
+    pub fn plan(self, nodes: u64) -> Option<Plan> {
+        match self {
+            Self::Full => None,
+            Self::LonelyLeaders => Some(lonely_leaders(nodes)),
+        }
+    }
+}
+
+/// Leaders that are cut off, some of whose processes restart while they are alone.
+fn lonely_leaders(nodes: u64) -> Plan {
+    let isolate = |round: u64| Planned {
+        at: Duration::from_millis(2_000 * round),
+        fault: Fault::IsolateLeader { time: Duration::from_millis(1_500) },
+    };
+    // Its process goes down while it is alone, and comes back with what nobody else has.
+    let restart = |round: u64| {
+        (1..=nodes).map(move |node| Planned {
+            at: Duration::from_millis(2_000 * round + 1_000 + node),
+            fault: Fault::Crash {
+                node,
+                crash: Crash::Process,
+                down: Duration::from_millis(10),
+                again_at: None,
+            },
+        })
+    };
+    let mut faults: Vec<Planned> = (1..5).map(isolate).collect();
+    faults.extend([2, 4].into_iter().flat_map(restart));
+    faults.sort_by_key(|planned| planned.at);
+    let minority = (1..=(nodes - 1) / 2).collect();
+    Plan { faults, lasting: Lasting::Nothing, minority }
+}

@@ -1,0 +1,148 @@
+//! How a fault of each class is drawn.
+
+use std::time::Duration;
+
+use super::Fault;
+use crate::disk::{Crash, FlushTime};
+use crate::rng::Rng;
+use crate::wire::LinkTime;
+
+/// Faults of a kind: a seed switches all of them on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    Processes,
+    Power,
+    Partitions,
+    Streams,
+    Slowness,
+    Pauses,
+    Disks,
+    Clocks,
+    Leaders,
+    Space,
+    Damage,
+    Members,
+    Snapshots,
+    Shutdowns,
+}
+
+impl Class {
+    pub(super) const ALL: [Self; 14] = [
+        Self::Processes,
+        Self::Power,
+        Self::Partitions,
+        Self::Streams,
+        Self::Slowness,
+        Self::Pauses,
+        Self::Disks,
+        Self::Clocks,
+        Self::Leaders,
+        Self::Space,
+        Self::Damage,
+        Self::Members,
+        Self::Snapshots,
+        Self::Shutdowns,
+    ];
+
+    /// Draws a fault for nodes 1 to `nodes`. Only those of the `minority` lose what does not come back.
+    pub(super) fn fault(self, nodes: u64, minority: &[u64], rng: &mut Rng) -> Fault {
+        let node = rng.within(1..nodes + 1);
+        match self {
+            Self::Processes => {
+                Fault::Crash { node, crash: Crash::Process, down: rng.millis(1..1_500), again_at: None }
+            }
+            Self::Power => power(node, rng),
+            Self::Partitions => partition(node, nodes, rng),
+            Self::Streams => {
+                let (a, b) = two(nodes, rng);
+                match rng.below(3) {
+                    0 => Fault::Reset { a, b },
+                    1 => Fault::HalfOpen { gone: a, left: b },
+                    _ => Fault::Refuse { node, time: rng.millis(100..4_000) },
+                }
+            }
+            Self::Slowness => {
+                let usual_us = (rng.within(100..5_000), rng.within(5_000..60_000));
+                let link = LinkTime { usual_us, late_per_mille: rng.below(100), late_ms: (50, 600) };
+                Fault::SlowLinks { node, link, time: rng.millis(500..6_000) }
+            }
+            Self::Pauses => Fault::Pause { node, time: rng.millis(50..3_000) },
+            Self::Disks if rng.chance(250) => Fault::FlushError { node },
+            Self::Disks => {
+                let usual_ms = (1, rng.within(5..60));
+                let flush = FlushTime { usual_ms, slow_per_mille: 100, slow_ms: (50, 900) };
+                Fault::SlowDisk { node, flush, time: rng.millis(500..6_000) }
+            }
+            Self::Clocks => {
+                let jump = if rng.chance(500) { Duration::ZERO } else { rng.millis(1..20_000) };
+                Fault::Clock { node, jump, drift_ppm: rng.below(100_000) as i32 - 50_000 }
+            }
+            Self::Leaders if rng.chance(350) => Fault::Transfer { to: node },
+            Self::Leaders if rng.chance(500) => Fault::IsolateLeader { time: rng.millis(500..4_000) },
+            Self::Leaders => {
+                let crash = if rng.chance(500) { Crash::Process } else { loss(rng) };
+                Fault::CrashLeader { crash, down: rng.millis(1..800) }
+            }
+            Self::Space => Fault::Full { node, spare: rng.below(3 << 20), time: rng.millis(500..4_000) },
+            Self::Damage => Fault::Rot {
+                node: lost(minority, node, rng),
+                bits: *rng.pick(&[1, 8, 64, 512]),
+                stopped: rng.chance(500),
+            },
+            Self::Members => Fault::Wipe { node: lost(minority, node, rng) },
+            Self::Snapshots if rng.chance(500) => {
+                let (changes, crash) = (rng.below(40), loss(rng));
+                Fault::SnapshotFuse { node, changes, crash, down: rng.millis(1..2_000) }
+            }
+            Self::Snapshots => Fault::FallBehind { node, time: rng.millis(200..2_000) },
+            Self::Shutdowns => Fault::Shutdown { node },
+        }
+    }
+}
+
+/// Somebody of the minority; a plan for fewer than three nodes has none.
+fn lost(minority: &[u64], otherwise: u64, rng: &mut Rng) -> u64 {
+    if minority.is_empty() { otherwise } else { *rng.pick(minority) }
+}
+
+fn loss(rng: &mut Rng) -> Crash {
+    let torn = |sector| Crash::Torn { sector };
+    *rng.pick(&[Crash::LoseAll, Crash::Subset, torn(512), torn(4096)])
+}
+
+fn power(node: u64, rng: &mut Rng) -> Fault {
+    if rng.chance(400) {
+        let (changes, crash) = (rng.below(60), loss(rng));
+        return Fault::Fuse { node, changes, crash, down: rng.millis(1..3_000) };
+    }
+    let again_at = rng.chance(300).then(|| rng.below(40));
+    Fault::Crash { node, crash: loss(rng), down: rng.millis(1..3_000), again_at }
+}
+
+fn two(nodes: u64, rng: &mut Rng) -> (u64, u64) {
+    let one = rng.within(1..nodes + 1);
+    let other = 1 + (one + rng.below(nodes - 1)) % nodes;
+    (one, other)
+}
+
+fn partition(node: u64, nodes: u64, rng: &mut Rng) -> Fault {
+    let time = rng.millis(200..5_000);
+    match rng.below(7) {
+        0 => {
+            let (from, to) = two(nodes, rng);
+            Fault::CutOneWay { from, to, time }
+        }
+        1 => Fault::Isolate { node, time, hears: true, is_heard: false },
+        2 => Fault::Isolate { node, time, hears: false, is_heard: true },
+        3 => {
+            let (a, b) = two(nodes, rng);
+            Fault::CutLink { a, b, time }
+        }
+        4 => Fault::Split { half: rng.within(1..(1 << nodes) - 1) << 1, time },
+        5 => {
+            let (off, on) = (rng.millis(20..600), rng.millis(20..600));
+            Fault::Flap { node, times: rng.within(2..8), off, on }
+        }
+        _ => Fault::Isolate { node, time, hears: false, is_heard: false },
+    }
+}

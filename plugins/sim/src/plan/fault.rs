@@ -1,0 +1,206 @@
+//! What can go wrong.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{Crash, FlushTime};
+use crate::wire::LinkTime;
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// The process or machine of a node stops, and starts again.
+    Crash {
+        /// Whose.
+        node: u64,
+        /// What it leaves on the disk.
+        crash: Crash,
+        /// How long it is down.
+        down: Duration,
+        /// The power fails again at this change of the next boot, in recovery if it is early.
+        again_at: Option<u64>,
+    },
+    /// The power of a node fails at a change of its disk: in the middle of a commit, say.
+    Fuse {
+        /// Whose.
+        node: u64,
+        /// At the how many-th change from then.
+        changes: u64,
+        /// What it leaves on the disk.
+        crash: Crash,
+        /// How long it is down.
+        down: Duration,
+    },
+    /// A node is cut off from all others.
+    Isolate {
+        /// Which.
+        node: u64,
+        /// How long.
+        time: Duration,
+        /// Whether it still hears the others.
+        hears: bool,
+        /// Whether the others still hear it.
+        is_heard: bool,
+    },
+    /// A link is cut one way.
+    CutOneWay {
+        /// From this node.
+        from: u64,
+        /// To this one.
+        to: u64,
+        /// How long.
+        time: Duration,
+    },
+    /// Two nodes do not hear each other; everybody else hears both.
+    CutLink {
+        /// One.
+        a: u64,
+        /// The other.
+        b: u64,
+        /// How long.
+        time: Duration,
+    },
+    /// The nodes fall into two halves that do not hear each other.
+    Split {
+        /// The nodes of one half, node n as bit n.
+        half: u64,
+        /// How long.
+        time: Duration,
+    },
+    /// A node is cut off and comes back, again and again.
+    Flap {
+        /// Which.
+        node: u64,
+        /// How often.
+        times: u64,
+        /// How long each time.
+        off: Duration,
+        /// How long it is well in between.
+        on: Duration,
+    },
+    /// Every stream between two nodes is reset.
+    Reset {
+        /// One.
+        a: u64,
+        /// The other.
+        b: u64,
+    },
+    /// Every stream between two nodes is left half-open.
+    HalfOpen {
+        /// Whose ends fail.
+        gone: u64,
+        /// Who is not told.
+        left: u64,
+    },
+    /// Everything from and to a node is slow, and some of it very late.
+    SlowLinks {
+        /// Which.
+        node: u64,
+        /// How slow.
+        link: LinkTime,
+        /// How long.
+        time: Duration,
+    },
+    /// Dials to a node are refused.
+    Refuse {
+        /// Which.
+        node: u64,
+        /// How long.
+        time: Duration,
+    },
+    /// A node does nothing for a while, and goes on as if nothing had been.
+    Pause {
+        /// Which.
+        node: u64,
+        /// How long.
+        time: Duration,
+    },
+    /// The commits of a node are slow.
+    SlowDisk {
+        /// Which.
+        node: u64,
+        /// How slow.
+        flush: FlushTime,
+        /// How long.
+        time: Duration,
+    },
+    /// A flush of a node fails, which stops it.
+    FlushError {
+        /// Which.
+        node: u64,
+    },
+    /// A disk fills up, and has room again later. The node may stop when its reserve is gone too.
+    Full {
+        /// Whose.
+        node: u64,
+        /// The bytes that are left.
+        spare: u64,
+        /// How long.
+        time: Duration,
+    },
+    /// Bits of a node's log flip. A node that finds damage stays down from then on: its disk is lost.
+    Rot {
+        /// Whose.
+        node: u64,
+        /// How many bits.
+        bits: u64,
+        /// Whether the node is stopped first and finds it when it starts.
+        stopped: bool,
+    },
+    /// A node loses its disk and is started on an empty one under its old name, which everybody must
+    /// refuse.
+    Wipe {
+        /// Which.
+        node: u64,
+    },
+    /// The power fails while a snapshot is written or installed.
+    SnapshotFuse {
+        /// Whose.
+        node: u64,
+        /// At the how many-th change of the disk after the snapshot was begun.
+        changes: u64,
+        /// What it leaves on the disk.
+        crash: Crash,
+        /// How long it is down.
+        down: Duration,
+    },
+    /// A node falls so far behind that the others have purged what it lacks, and comes back.
+    FallBehind {
+        /// Which.
+        node: u64,
+        /// How long it is down at least.
+        time: Duration,
+    },
+    /// A node's clock jumps ahead and drifts from then on.
+    Clock {
+        /// Which.
+        node: u64,
+        /// How far it jumps.
+        jump: Duration,
+        /// How many microseconds it gains in a second from then on; negative when it loses.
+        drift_ppm: i32,
+    },
+    /// The leader is asked to hand over.
+    Transfer {
+        /// To whom.
+        to: u64,
+    },
+    /// A node is shut down as its operator would, and started again.
+    Shutdown {
+        /// Which.
+        node: u64,
+    },
+    /// Whoever leads is cut off from all others, and what it appends is not committed.
+    IsolateLeader {
+        /// How long.
+        time: Duration,
+    },
+    /// Whoever leads crashes.
+    CrashLeader {
+        /// What it leaves on the disk.
+        crash: Crash,
+        /// How long it is down.
+        down: Duration,
+    },
+}

@@ -1,0 +1,150 @@
+//! What a campaign makes of runs: each way not to pass is a class of its own, and none ends it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use quorate_sim::campaign::{Options, Tally, run, summary};
+use quorate_sim::cluster::Setup;
+use quorate_sim::linear::Verdict;
+use quorate_sim::mutations::Mutation;
+use quorate_sim::plan::Plan;
+use quorate_sim::rng::Rng;
+use quorate_sim::run::{Finding, attempt};
+use quorate_sim::trace::Trace;
+use quorate_sim::workload::{Call, History, Registers, RegistersCommand, RegistersQuery, Workload};
+
+use crate::support::{LIMIT, WORKLOAD};
+
+/// What is odd about a workload.
+#[derive(Clone, Copy, Debug)]
+enum Odd {
+    /// It panics after some calls.
+    Panics,
+    /// Nobody can judge it.
+    Undecided,
+    /// It does something else every time.
+    Forgets,
+}
+
+impl Workload for Odd {
+    type Machine = Registers;
+
+    fn machine(&self) -> Registers {
+        WORKLOAD.machine()
+    }
+
+    fn call(&self, rng: &mut Rng, unique: u64) -> Call<RegistersCommand, RegistersQuery> {
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        match self {
+            Self::Panics => assert!(unique < 20, "twenty calls are enough"),
+            Self::Forgets => {
+                let _ = (0..CALLS.fetch_add(1, Ordering::Relaxed) % 7).map(|_| rng.draw()).count();
+            }
+            Self::Undecided => {}
+        }
+        WORKLOAD.call(rng, unique)
+    }
+
+    fn probes(&self) -> Vec<RegistersQuery> {
+        WORKLOAD.probes()
+    }
+
+    fn judge(&self, history: History<'_>) -> (Verdict, String) {
+        match self {
+            Self::Undecided => (Verdict::Undecided, "given up at once".to_owned()),
+            _ => WORKLOAD.judge(history),
+        }
+    }
+}
+
+fn calm(seed: u64) -> Setup {
+    Setup { plan: Plan::calm(), ..Setup::of_seed(seed, Duration::from_secs(1)) }
+}
+
+fn campaign<W: Workload>(limit: Duration, setup: fn(u64) -> Setup, workload: impl Fn() -> W + Sync) -> Tally {
+    let options = Options { seeds: 0..2, limit, twice_in: 2, ..Options::default() };
+    run(&options, setup, workload, &AtomicBool::new(false), |_| ())
+}
+
+/// The classes of what was found, a word a seed.
+fn classes(tally: &Tally) -> Vec<&str> {
+    assert_eq!(tally.seeds, 2, "a finding is not the end");
+    tally.found.iter().map(|found| &*found.class).collect()
+}
+
+#[test]
+fn a_seed_that_passes_is_found_nothing_wrong_with() {
+    let tally = campaign(LIMIT, calm, || WORKLOAD);
+    assert_eq!(classes(&tally), [""; 0]);
+    assert_eq!(tally.twice, 1, "every second seed runs twice");
+    assert!(tally.simulated >= Duration::from_secs(2) && tally.counts.acknowledged > 10);
+}
+
+#[test]
+fn a_violation_is_of_the_class_of_its_oracle_and_is_summed_up_with_its_seed() {
+    let bad =
+        |seed| Setup { mutation: Some(Mutation::StaleRead), ..Setup::of_seed(seed, Duration::from_secs(6)) };
+    let tally = campaign(LIMIT, bad, || WORKLOAD);
+    assert_eq!(classes(&tally), ["linearizability"; 2]);
+    let text = summary(&tally, false, |seed| format!("again {seed}!"));
+    for wanted in ["linearizability", "2 of 2 seeds", "seed 0: ", "again 0!", "again 1!"] {
+        assert!(text.contains(wanted), "{wanted} is not in {text}");
+    }
+}
+
+#[test]
+fn a_panic_is_a_finding_with_its_place_and_its_message() {
+    let tally = campaign(LIMIT, calm, || Odd::Panics);
+    let here = format!("panic at {}:", file!());
+    assert!(classes(&tally).iter().all(|class| class.starts_with(&here)), "{:?}", tally.found);
+    assert_eq!(tally.found.len(), 2);
+    assert!(tally.found[0].what.contains("twenty calls are enough"), "{:?}", tally.found);
+    let events = tally.kept[0].trace.events();
+    assert!(events.iter().any(|event| event.what.contains("n1 boots")), "what happened before is kept");
+}
+
+#[test]
+fn nobody_knows_is_no_pass() {
+    assert_eq!(classes(&campaign(LIMIT, calm, || Odd::Undecided)), ["undecided"; 2]);
+}
+
+#[test]
+fn a_run_without_end_is_given_up() {
+    // No run has ended after a millionth of a second.
+    let tally = campaign(Duration::from_micros(1), calm, || WORKLOAD);
+    assert_eq!(classes(&tally), ["hang"; 2]);
+}
+
+#[test]
+fn a_run_that_is_another_the_second_time_is_found() {
+    assert_eq!(classes(&campaign(LIMIT, calm, || Odd::Forgets)), ["nondeterminism"], "one of both ran twice");
+}
+
+#[test]
+fn an_event_that_must_happen_and_never_did_is_missing_once_there_were_enough_seeds() {
+    let mut tally = campaign(LIMIT, calm, || WORKLOAD);
+    assert!(tally.missing().is_empty(), "two seeds are not enough");
+    tally.seeds = 1_000;
+    assert!(tally.missing().iter().any(|event| event.name == "a node crashed"));
+    assert!(summary(&tally, true, |_| String::new()).contains("NEVER"));
+}
+
+#[test]
+fn a_campaign_that_is_stopped_begins_nothing_more() {
+    let options = Options { seeds: 0..1_000, ..Options::default() };
+    let tally = run(&options, calm, || WORKLOAD, &AtomicBool::new(true), |_| ());
+    assert_eq!(tally.seeds, 0);
+    let options = Options { time: Some(Duration::ZERO), ..options };
+    assert_eq!(run(&options, calm, || WORKLOAD, &AtomicBool::new(false), |_| ()).seeds, 0);
+}
+
+#[test]
+fn to_record_a_run_is_not_to_change_it() {
+    let setup = || Setup::of_seed(5, Duration::from_secs(2));
+    let plain = attempt(setup(), WORKLOAD, LIMIT, Trace::default());
+    let recorded = attempt(setup(), WORKLOAD, LIMIT, Trace::recording());
+    let hash = |run: &quorate_sim::run::Run| run.report.as_ref().map(|report| report.hash);
+    assert_eq!(hash(&plain), hash(&recorded));
+    assert!(plain.trace.moments().is_empty() && recorded.trace.moments().len() > 500);
+    assert_eq!(recorded.finding.as_ref().map(Finding::class), None);
+}
