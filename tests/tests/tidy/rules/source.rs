@@ -60,6 +60,7 @@ fn every_test_runs(tree: &Tree) -> Vec<Finding> {
 
 /// Tests that may sleep: the file and the reason.
 const MAY_SLEEP: &[(&str, &str)] = &[
+    ("framework/src/engine/send_snapshot.rs", "its time is paused, and it sleeps as long as a disk takes"),
     (
         "plugins/redb/tests/storage/disk_full.rs",
         "it gives the storage a clock of its own in the place of the one that sleeps",
