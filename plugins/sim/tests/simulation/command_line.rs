@@ -42,7 +42,7 @@ fn wrong_use_is_told_from_a_finding() {
         (&["--replay", "1", "--from", "2"], "are for many runs"),
         (&["--replay", "1", "--hash", "no"], "not `no`"),
         (&["--replay", "1", "--brief=yes"], "takes no value"),
-        (&["--replay", "1", "--mutation", "none"], "there are EarlyAcknowledgement"),
+        (&["--replay", "1", "--mutation", "none"], "there are early-acknowledgement"),
         (&["--fly"], "there is no `--fly`"),
         (&["--plan", "there/is/no/such.json"], "the plan there/is/no/such.json: "),
     ];
@@ -83,7 +83,7 @@ fn a_campaign_that_finds_something_says_how_to_see_it_again() {
         "--seeds=1",
         "--seconds=4",
         "--mutation",
-        "StaleRead",
+        "stale-read",
         "--twice=0",
         "--shrink=20",
         "--out",
@@ -95,7 +95,7 @@ fn a_campaign_that_finds_something_says_how_to_see_it_again() {
         &[
             "1 of 1 seeds",
             "shrunk from",
-            "again: cargo sim --replay 0 --seconds 4 --mutation StaleRead --hash ",
+            "again: cargo sim --replay 0 --seconds 4 --mutation stale-read --hash ",
         ],
     );
     // The commands that it prints do what they say.
