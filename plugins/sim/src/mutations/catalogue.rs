@@ -131,7 +131,7 @@ pub const CATALOGUE: &[Planted] = &[
         "flush-error-ignored",
         "an append whose flush failed counts as flushed",
         Bug::FlushErrorIgnored,
-        10,
+        60,
         Full,
     ),
     framework(
