@@ -104,6 +104,4 @@ pub enum Bug {
     UnknownIsRetried,
     /// A link is not dialled again once its stream is lost.
     LinkNotRedialled,
-    /// A peer with another disk than the recorded one is admitted.
-    OtherDiskAdmitted,
 }

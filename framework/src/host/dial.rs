@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 
 use super::Host;
-use crate::engine::runtime::{Bug, Runtime, before, now};
+use crate::engine::runtime::{Runtime, before, now};
 use crate::error::TransportError;
 use crate::format::FormatError;
 use crate::format::frame::{Frame, Kind};
@@ -101,11 +101,7 @@ impl<RT: Runtime> Host<RT> {
         expected: Option<NodeId>,
     ) -> Result<NodeId, Refusal> {
         let cluster = self.parts.identity.cluster_id;
-        let admitted = self.roster().admit(cluster, &self.parts.machines, peer, hello);
-        let node = match admitted {
-            Err(Refusal::OtherDisk { .. }) if RT::planted(Bug::OtherDiskAdmitted) => hello.node_id,
-            admitted => admitted?,
-        };
+        let node = self.roster().admit(cluster, &self.parts.machines, peer, hello)?;
         match expected {
             Some(expected) if expected != node => Err(Refusal::OtherNode(node)),
             _ => Ok(node),

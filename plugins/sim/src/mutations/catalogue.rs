@@ -94,8 +94,8 @@ pub const CATALOGUE: &[Planted] = &[
         10,
         Full,
     ),
-    planted("forgotten-vote", "a vote is acknowledged and never written", Mutation::ForgottenVote, 10, Full),
-    planted("lying-disk", "the disk says that it flushed, and did not", Mutation::LyingDisk, 10, Full),
+    planted("forgotten-vote", "a vote is acknowledged and never written", Mutation::ForgottenVote, 30, Full),
+    planted("lying-disk", "the disk says that it flushed, and did not", Mutation::LyingDisk, 30, Full),
     planted(
         "skipped-truncation",
         "what conflicts with the leader's log is not removed",
@@ -110,7 +110,7 @@ pub const CATALOGUE: &[Planted] = &[
         60,
         Full,
     ),
-    planted("long-purge", "one entry more is purged than was said", Mutation::LongPurge, 10, Full),
+    planted("long-purge", "one entry more is purged than was said", Mutation::LongPurge, 30, Full),
     planted("lost-receipt", "nobody is told that some appends are flushed", Mutation::LostReceipt, 10, Full),
     planted(
         "stale-read",
@@ -131,7 +131,7 @@ pub const CATALOGUE: &[Planted] = &[
         "flush-error-ignored",
         "an append whose flush failed counts as flushed",
         Bug::FlushErrorIgnored,
-        60,
+        200,
         Full,
     ),
     framework(
@@ -145,14 +145,14 @@ pub const CATALOGUE: &[Planted] = &[
         "leader-restored",
         "a restarted leader goes on leading, with a commit index that was in memory alone",
         Bug::LeaderRestored,
-        40,
+        150,
         Full,
     ),
     framework(
         "read-index-unconfirmed",
         "whoever believes that it leads gives a read index",
         Bug::ReadIndexUnconfirmed,
-        30,
+        60,
         Full,
     ),
     framework(
@@ -173,7 +173,7 @@ pub const CATALOGUE: &[Planted] = &[
         "snapshot-one-behind",
         "a snapshot says that it covers one entry less than it does",
         Bug::SnapshotOneBehind,
-        10,
+        30,
         Full,
     ),
     framework(
@@ -187,7 +187,7 @@ pub const CATALOGUE: &[Planted] = &[
         "snapshot-cut-short",
         "the last piece of a snapshot is not written",
         Bug::SnapshotCutShort,
-        10,
+        30,
         Full,
     ),
     framework(
@@ -201,21 +201,21 @@ pub const CATALOGUE: &[Planted] = &[
         "unknown-is-refused",
         "a write of unknown outcome is reported as not applied",
         Bug::UnknownIsRefused,
-        60,
+        120,
         Full,
     ),
     framework(
         "unknown-is-retried",
         "a write of unknown outcome is tried again",
         Bug::UnknownIsRetried,
-        10,
+        30,
         Full,
     ),
     framework(
         "link-not-redialled",
         "a link is not dialled again once its stream is lost",
         Bug::LinkNotRedialled,
-        10,
+        30,
         Full,
     ),
 ];
