@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quorate::client::Consistency;
 use quorate::state_machine::{ApplyContext, QueryContext, StateMachine, Wire};
-use quorate::types::{GroupId, LogId, LogIndex, LogTime, Term};
+use quorate::types::{GroupId, LogIndex, Term};
 
 use super::Sim;
 use crate::disk::Crash;
@@ -115,13 +115,8 @@ impl<W: Workload> Sim<W> {
                 return self.observer.accuse(LIVENESS, what);
             }
         }
-        match self.replay() {
-            Err(what) => self.observer.accuse("determinism", what),
-            Ok(expected) => {
-                for node in well {
-                    self.compare(*node, &expected).await;
-                }
-            }
+        for node in well {
+            self.compare(*node).await;
         }
     }
 
@@ -139,12 +134,11 @@ impl<W: Workload> Sim<W> {
         }
     }
 
-    /// The answers to the probes of a machine that is told everything that was applied.
-    fn replay(&self) -> Result<Vec<bytes::Bytes>, String> {
+    /// A machine that is told everything that was applied before `end`.
+    fn replay(&self, end: u64) -> Result<W::Machine, String> {
         let cluster = self.cluster();
         let mut machine = self.workload.machine();
-        let mut end = (None, LogTime::ZERO);
-        for applied in self.log() {
+        for applied in self.log().into_iter().filter(|applied| applied.position.index.get() < end) {
             let position = applied.position;
             let command = <W::Machine as StateMachine>::Command::decode(&applied.command)
                 .map_err(|error| format!("the command at {position} does not come back: {error}"))?;
@@ -154,14 +148,11 @@ impl<W: Workload> Sim<W> {
             if response != applied.response {
                 return Err(format!("the command at {position} has another response when it is told again"));
             }
-            end = (Some(LogId { term, index: position.index }), applied.time);
         }
-        let ctx = QueryContext::new(end.0, end.1);
-        let answers = self.workload.probes().into_iter();
-        Ok(answers.map(|probe| self.workload.answer(&machine.query(&ctx, probe))).collect())
+        Ok(machine)
     }
 
-    async fn compare(&self, node: u64, expected: &[bytes::Bytes]) {
+    async fn compare(&self, node: u64) {
         let Some(up) = self.slots()[&node].up.as_ref().map(|up| (up.process.clone(), up.client.clone()))
         else {
             return self.observer.accuse(LIVENESS, format!("n{node} is down after {LIMIT:?} of calm"));
@@ -172,13 +163,32 @@ impl<W: Workload> Sim<W> {
         let asked = process.spawn(async move {
             let mut answers = Vec::new();
             for probe in workload.probes() {
-                answers.push(client.read(&probe).await.map(|read| workload.answer(&read.answer)));
+                let read = client.read(&probe).await.ok();
+                answers.push(read.map(|read| (read.applied, read.time, workload.answer(&read.answer))));
             }
             answers
         });
         let Ok(answers) = asked.await else { return };
-        for (probe, (answer, expected)) in answers.iter().zip(expected).enumerate() {
-            if answer.as_ref().ok() != Some(expected) {
+        let mut known: Option<(u64, W::Machine)> = None;
+        for (probe, (query, read)) in self.workload.probes().into_iter().zip(answers).enumerate() {
+            // What is under way still may be applied at any time, so each answer says of which state
+            // it is. Its place is the node's: what comes after the last command, a tick say, moves
+            // that on and changes no state.
+            let applied = read.as_ref().and_then(|(applied, ..)| *applied);
+            let end = applied.map_or(0, |applied| applied.index.get() + 1);
+            let machine = match known.take().filter(|(at, _)| *at == end) {
+                Some((_, machine)) => machine,
+                None => match self.replay(end) {
+                    Ok(machine) => machine,
+                    Err(what) => return self.observer.accuse("determinism", what),
+                },
+            };
+            let expected = read.as_ref().map(|(applied, time, _)| {
+                self.workload.answer(&machine.query(&QueryContext::new(*applied, *time), query))
+            });
+            known = Some((end, machine));
+            let answer = read.map(|(_, _, answer)| answer);
+            if answer.is_none() || answer != expected {
                 let what = format!(
                     "n{node} answers probe {probe} with {answer:?}, and its history with {expected:?}"
                 );
