@@ -98,7 +98,7 @@ pub(crate) fn resume(
     let mut part = Part { id: *id, owner, bytes: std::mem::take(&mut part.bytes), flushed: part.flushed };
     match how {
         Resume::HoldsAHole if part.bytes.len() > 2000 => drop(part.bytes.drain(1000..1100)),
-        Resume::Forgets if owner % 2 == 0 => part.bytes.clear(),
+        Resume::Forgets if owner.is_multiple_of(2) => part.bytes.clear(),
         _ => {}
     }
     if how != Resume::TellsEarly {
