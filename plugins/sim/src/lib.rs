@@ -25,6 +25,13 @@
 //! the same as `rustdocflags` for documentation and its tests.
 //! The cfg reaches the executor, [madsim](https://docs.rs/madsim), and changes nothing in quorate.
 
+#[cfg(all(feature = "madsim", not(madsim)))]
+compile_error!(
+    "the feature `madsim` asks for simulations, and nothing is simulated without `--cfg madsim`: .cargo/config.toml \
+     sets it in `build.rustflags`, and a RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS or CARGO_BUILD_RUSTFLAGS variable \
+     replaces that silently: unset it"
+);
+
 #[cfg(madsim)]
 pub mod campaign;
 #[cfg(madsim)]

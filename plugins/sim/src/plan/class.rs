@@ -83,7 +83,11 @@ impl Class {
                 let crash = if rng.chance(500) { Crash::Process } else { loss(rng) };
                 Fault::CrashLeader { crash, down: rng.millis(1..800) }
             }
-            Self::Space => Fault::Full { node, spare: rng.below(3 << 20), time: rng.millis(500..4_000) },
+            Self::Space => {
+                // From nothing at all to what the storage's own reserve bridges.
+                let most = *rng.pick(&[1, 32 << 10, 256 << 10, 3 << 20]);
+                Fault::Full { node, spare: rng.below(most), time: rng.millis(1_000..6_000) }
+            }
             Self::Damage => Fault::Rot {
                 node: lost(minority, node, rng),
                 bits: *rng.pick(&[1, 8, 64, 512]),
@@ -115,7 +119,11 @@ fn power(node: u64, rng: &mut Rng) -> Fault {
         let (changes, crash) = (rng.below(60), loss(rng));
         return Fault::Fuse { node, changes, crash, down: rng.millis(1..3_000) };
     }
-    let again_at = rng.chance(300).then(|| rng.below(40));
+    // A boot changes little before it serves.
+    let again_at = rng.chance(500).then(|| {
+        let most = *rng.pick(&[8, 40]);
+        rng.below(most)
+    });
     Fault::Crash { node, crash: loss(rng), down: rng.millis(1..3_000), again_at }
 }
 

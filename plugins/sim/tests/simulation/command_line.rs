@@ -43,6 +43,10 @@ fn wrong_use_is_told_from_a_finding() {
         (&["--replay", "1", "--hash", "no"], "not `no`"),
         (&["--replay", "1", "--brief=yes"], "takes no value"),
         (&["--replay", "1", "--mutation", "none"], "there are early-acknowledgement"),
+        (&["--seeds", "1", "--profile", "calm"], "there are chaos, disk, network, membership, clock"),
+        (&["--plan", "x", "--profile", "disk"], "a plan says itself"),
+        (&["--mutations", "--seeds", "3"], "`--mutations` takes `--mutation`, `--from`"),
+        (&["--mutations=all"], "takes no value"),
         (&["--fly"], "there is no `--fly`"),
         (&["--plan", "there/is/no/such.json"], "the plan there/is/no/such.json: "),
     ];
@@ -112,6 +116,40 @@ fn a_campaign_that_finds_something_says_how_to_see_it_again() {
         says(&text, &[wanted]);
         assert_eq!(code, 1, "{text}");
     }
+}
+
+#[test]
+fn a_profile_is_another_run_and_its_commands_say_so() {
+    let row = |profile: &str, name: &str| {
+        let (text, code) = sim(&["--seeds=8", "--seconds=3", "--twice=0", "--profile", profile]);
+        assert_eq!(code, 0, "{text}");
+        text.lines().any(|line| line.trim_start().starts_with(name))
+    };
+    assert!(row("clock", "Clock ") && !row("clock", "Crash "), "clocks, and no crashes but of leaders");
+    assert!(row("disk", "Crash ") && !row("disk", "Clock "));
+    let (text, code) = sim(&[
+        "--seeds=1",
+        "--seconds=4",
+        "--profile=network",
+        "--mutation=stale-read",
+        "--twice=0",
+        "--shrink=0",
+    ]);
+    says(&text, &["cargo sim --replay 0 --profile network --seconds 4 --mutation stale-read"]);
+    assert_eq!(code, 1, "{text}");
+}
+
+#[test]
+fn a_hunt_is_a_table_and_says_who_survives() {
+    let (text, code) = sim(&["--mutations", "--mutation=stale-read", "--from=3", "--jobs=1"]);
+    says(&text, &["1 bugs, looked for from seed 3", "stale-read is found after", "all 1 bugs are found"]);
+    let row = text.lines().find(|line| line.starts_with("stale-read  ")).expect("a row");
+    assert!(row.ends_with("linearizability"), "{text}");
+    assert_eq!(code, 0, "{text}");
+    // No run comes to its end within a millisecond, with the bug or without it.
+    let (text, code) = sim(&["--mutations", "--mutation=stale-read", "--limit=0.001"]);
+    says(&text, &["stale-read SURVIVES: seed 0 is accused without it", "1 of 1 bugs SURVIVE"]);
+    assert_eq!(code, 1, "{text}");
 }
 
 #[test]

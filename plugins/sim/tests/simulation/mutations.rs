@@ -2,36 +2,24 @@
 
 use std::time::Duration;
 
-use quorate_sim::mutations::{CATALOGUE, Mutation, Planted, acquit, hunt, of_name};
+use quorate_sim::mutations::{CATALOGUE, Mutation, Planted, hunt_all, of_name, table};
 
 const LIMIT: Duration = Duration::from_mins(10);
+/// How many bugs are looked for at the same time.
+const JOBS: usize = 2;
 
 /// Where the seeds begin, when not at 0: another run of luck.
 fn from() -> u64 {
     std::env::var("QUORATE_SIM_FROM").map_or(0, |from| from.parse().expect("a whole number"))
 }
 
-fn found(planted: &Planted) -> Result<String, String> {
-    let found = hunt(planted, from(), LIMIT);
-    let found = found.ok_or_else(|| format!("is not found within {} seeds", planted.within))?;
-    match acquit(planted, found.seed, LIMIT) {
-        None => Ok(found.to_string()),
-        Some(finding) => Err(format!("has seed {} accused without it: {finding}", found.seed)),
-    }
-}
-
 /// Looks for bugs and prints what came of it; all of them must be found.
 fn assert_found(bugs: impl Iterator<Item = &'static Planted>) {
-    let mut survivors = Vec::new();
-    for planted in bugs {
-        match found(planted) {
-            Ok(found) => println!("{} is found {found}", planted.name),
-            Err(why) => {
-                println!("{} SURVIVES: {why}", planted.name);
-                survivors.push(format!("{} {why}", planted.name));
-            }
-        }
-    }
+    let bugs: Vec<&Planted> = bugs.collect();
+    let hunted = hunt_all(&bugs, from(), JOBS, LIMIT, |hunted| println!("{hunted}"));
+    println!("{}", table(&hunted));
+    let survivors: Vec<String> =
+        hunted.iter().filter(|hunted| hunted.outcome.is_err()).map(ToString::to_string).collect();
     assert!(survivors.is_empty(), "{}", survivors.join("\n"));
 }
 

@@ -1,12 +1,13 @@
 //! What is asked for on the command line.
 
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use quorate_sim::cluster::Setup;
-use quorate_sim::mutations::{CATALOGUE, Mutation, of_name};
+use quorate_sim::mutations::{CATALOGUE, Planted, of_name};
+use quorate_sim::plan::Profile;
+
+use crate::recipe::{LENGTH, Recipe};
 
 /// What `--help` shows.
 pub(crate) const HELP: &str = "\
@@ -22,6 +23,10 @@ many runs
     --shrink SECONDS  make what is found smaller, this long; 0 for not at all (120)
     --out FOLDER      where to put the plans of what is found (target/sim)
 
+bugs put in on purpose, each to be found within so many seeds
+  cargo sim --mutations [--mutation NAME] [--from SEED] [--jobs J]
+    --mutation NAME   look for this one alone
+
 one run, as a timeline
   cargo sim --replay SEED [--hash HASH]
   cargo sim --plan FILE
@@ -32,61 +37,26 @@ one run, as a timeline
     --out FOLDER      where to put the plan then (target/sim)
 
 of any run
+    --profile NAME    what goes wrong: chaos, the full mix; disk, network, membership, clock (chaos)
     --seconds S       how long faults happen, in simulated time (10)
     --limit SECONDS   give a run up after this real time (600)
-    --mutation NAME   with a bug put in on purpose
+    --mutation NAME   with a bug put in on purpose, and without a profile the faults that look for it
 
-exit status: 0 when nothing was found, 1 when something was, 2 for wrong use
+exit status: 0 when nothing was found, 1 when something was, 2 for wrong use; of `--mutations`
+0 when every bug was found and 1 when one was not
 ";
 
 /// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Asked {
     Help,
     Campaign(Campaign),
     Replay(Replay),
-}
-
-/// How a seed becomes a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Recipe {
-    /// How long faults happen.
-    pub(crate) length: Duration,
-    /// A bug put in on purpose.
-    pub(crate) mutation: Option<Mutation>,
-    /// The real time a run may take.
-    pub(crate) limit: Duration,
-}
-
-impl Recipe {
-    /// The run of a seed.
-    pub(crate) fn setup(&self, seed: u64) -> Setup {
-        Setup { mutation: self.mutation, ..Setup::of_seed(seed, self.length) }
-    }
-
-    /// Whether the faults are the full mix and the cluster is as it is shipped.
-    pub(crate) fn is_full_mix(&self) -> bool {
-        self.mutation.is_none()
-    }
-
-    /// The command that runs a seed again.
-    pub(crate) fn command(&self, seed: u64, hash: Option<(u64, u64)>) -> String {
-        let mut command = format!("cargo sim --replay {seed}");
-        if self.length != LENGTH {
-            let _ = write!(command, " --seconds {}", self.length.as_secs_f64());
-        }
-        if let Some(mutation) = self.mutation {
-            let _ = write!(command, " --mutation {}", String::from(mutation));
-        }
-        if let Some((hash, _)) = hash {
-            let _ = write!(command, " --hash {hash:016x}");
-        }
-        command
-    }
+    Mutations(Mutations),
 }
 
 /// Many runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Campaign {
     pub(crate) recipe: Recipe,
     pub(crate) from: u64,
@@ -99,15 +69,25 @@ pub(crate) struct Campaign {
     pub(crate) out: PathBuf,
 }
 
+/// The hunt for bugs put in on purpose.
+#[derive(Clone, Debug)]
+pub(crate) struct Mutations {
+    /// `None` for all of them.
+    pub(crate) only: Option<&'static Planted>,
+    pub(crate) from: u64,
+    pub(crate) jobs: usize,
+    pub(crate) limit: Duration,
+}
+
 /// Which run to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Which {
     Seed(u64),
     Plan(PathBuf),
 }
 
 /// One run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Replay {
     pub(crate) recipe: Recipe,
     pub(crate) which: Which,
@@ -118,9 +98,6 @@ pub(crate) struct Replay {
     pub(crate) shrink: Duration,
     pub(crate) out: PathBuf,
 }
-
-/// How long faults happen when nothing is said.
-const LENGTH: Duration = Duration::from_secs(10);
 
 /// Every option, once.
 #[derive(Default)]
@@ -139,7 +116,9 @@ struct Given {
     brief: Option<()>,
     seconds: Option<Duration>,
     limit: Option<Duration>,
-    mutation: Option<Mutation>,
+    mutation: Option<&'static Planted>,
+    mutations: Option<()>,
+    profile: Option<Profile>,
 }
 
 /// Reads the arguments.
@@ -151,7 +130,8 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Asked, String>
     let mut args = args.peekable();
     if args.peek().is_none() {
         return Err(
-            "say what to run: `--seeds N`, `--minutes M`, `--replay SEED` or `--plan FILE`".to_owned()
+            "say what to run: `--seeds N`, `--minutes M`, `--replay SEED`, `--plan FILE` or `--mutations`"
+                .to_owned(),
         );
     }
     while let Some(arg) = args.next() {
@@ -163,11 +143,11 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Asked, String>
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (arg, None),
         };
-        if name == "--brief" {
-            once(&name, &mut given.brief, ())?;
-        } else {
-            let mut value = || inline.take().or_else(|| args.next()).ok_or(format!("`{name}` needs a value"));
-            option(&name, &mut value, &mut given)?;
+        let mut value = || inline.take().or_else(|| args.next()).ok_or(format!("`{name}` needs a value"));
+        match name.as_str() {
+            "--brief" => once(&name, &mut given.brief, ())?,
+            "--mutations" => once(&name, &mut given.mutations, ())?,
+            _ => option(&name, &mut value, &mut given)?,
         }
         if let Some(value) = inline {
             return Err(format!("`{name}` takes no value, and was given `{value}`"));
@@ -200,6 +180,7 @@ fn option(
         "--seconds" => once(name, &mut given.seconds, time(name, &value()?, 1.0)?),
         "--limit" => once(name, &mut given.limit, time(name, &value()?, 1.0)?),
         "--mutation" => once(name, &mut given.mutation, mutation(&value()?)?),
+        "--profile" => once(name, &mut given.profile, value()?.parse()?),
         other => Err(format!("there is no `{other}`")),
     }
 }
@@ -218,8 +199,8 @@ fn time(name: &str, value: &str, unit: f64) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())
 }
 
-fn mutation(name: &str) -> Result<Mutation, String> {
-    of_name(name).map(|planted| planted.mutation).ok_or_else(|| {
+fn mutation(name: &str) -> Result<&'static Planted, String> {
+    of_name(name).ok_or_else(|| {
         let all: Vec<&str> = CATALOGUE.iter().map(|planted| planted.name).collect();
         format!("there is no mutation `{name}`; there are {}", all.join(", "))
     })
@@ -228,6 +209,7 @@ fn mutation(name: &str) -> Result<Mutation, String> {
 fn asked(given: Given) -> Result<Asked, String> {
     let recipe = Recipe {
         length: given.seconds.unwrap_or(LENGTH),
+        profile: given.profile,
         mutation: given.mutation,
         limit: given.limit.unwrap_or(Duration::from_mins(10)),
     };
@@ -237,6 +219,9 @@ fn asked(given: Given) -> Result<Asked, String> {
     let jobs = given.jobs.unwrap_or(2);
     if jobs == 0 {
         return Err("`--jobs` is at least 1".to_owned());
+    }
+    if given.mutations.is_some() {
+        return mutations(&given, jobs, recipe.limit);
     }
     let out = given.out.unwrap_or_else(|| "target/sim".into());
     let which = match (given.replay, given.plan) {
@@ -266,10 +251,27 @@ fn asked(given: Given) -> Result<Asked, String> {
     if given.seeds.is_some() || given.from.is_some() || given.minutes.is_some() || given.twice.is_some() {
         return Err("`--seeds`, `--from`, `--minutes` and `--twice` are for many runs".to_owned());
     }
-    if matches!(which, Which::Plan(_)) && (given.seconds.is_some() || given.mutation.is_some()) {
-        return Err("a plan says itself how long faults happen and which bug is put in".to_owned());
+    let about = given.seconds.is_some() || given.mutation.is_some() || given.profile.is_some();
+    if matches!(which, Which::Plan(_)) && about {
+        return Err("a plan says itself which faults happen, how long, and which bug is put in".to_owned());
     }
     let (hash, html, brief) = (given.hash, given.html, given.brief.is_some());
     let shrink = given.shrink.unwrap_or_default();
     Ok(Asked::Replay(Replay { recipe, which, hash, html, brief, jobs, shrink, out }))
+}
+
+fn mutations(given: &Given, jobs: usize, limit: Duration) -> Result<Asked, String> {
+    let one_run = given.replay.is_some() || given.plan.is_some() || given.hash.is_some();
+    let shown = given.html.is_some() || given.brief.is_some() || given.out.is_some();
+    let much = given.seeds.is_some() || given.minutes.is_some() || given.twice.is_some();
+    let runs = given.seconds.is_some() || given.profile.is_some() || given.shrink.is_some();
+    if one_run || shown || much || runs {
+        return Err(
+            "`--mutations` takes `--mutation`, `--from`, `--jobs` and `--limit`: each bug says itself how \
+                    long and among which faults it is looked for"
+                .to_owned(),
+        );
+    }
+    let from = given.from.unwrap_or(0);
+    Ok(Asked::Mutations(Mutations { only: given.mutation, from, jobs, limit }))
 }

@@ -1,4 +1,4 @@
-//! `cargo sim`: many seeds, or one of them to look at.
+//! `cargo sim`: many seeds, one of them to look at, or the hunt for bugs put in on purpose.
 //!
 //! This folder owns the command line. What a campaign, a timeline and a smaller run are is the
 //! library's, where a user's own tests find it too.
@@ -7,6 +7,10 @@
 mod args;
 #[cfg(madsim)]
 mod campaign;
+#[cfg(madsim)]
+mod mutations;
+#[cfg(madsim)]
+mod recipe;
 #[cfg(madsim)]
 mod replay;
 
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
         }
         Ok(Asked::Campaign(campaign)) => campaign::campaign(&campaign),
         Ok(Asked::Replay(replay)) => replay::replay(&replay),
+        Ok(Asked::Mutations(asked)) => Ok(mutations::mutations(&asked)),
         Err(wrong) => Err(wrong),
     };
     ExitCode::from(code.unwrap_or_else(|wrong| {

@@ -1,0 +1,81 @@
+//! What a hunt came to, as a table for a person.
+
+use std::fmt::Write;
+
+use super::{Found, Hunted, Survived};
+use crate::run::Finding;
+
+/// A row for every bug: after how many seeds it was found, of how many it may take, the seed, and by
+/// what; and whether any survived.
+pub fn table(hunted: &[Hunted]) -> String {
+    let mut text = row("bug", "seeds", "limit", "seed", "found by");
+    let mut survivors = 0;
+    for Hunted { planted, outcome } in hunted {
+        let limit = planted.within.to_string();
+        text += &match outcome {
+            Ok(Found { seeds, seed, finding }) => {
+                row(planted.name, &seeds.to_string(), &limit, &seed.to_string(), &oracle(finding))
+            }
+            Err(survived) => {
+                survivors += 1;
+                match survived {
+                    Survived::Unseen => row(planted.name, "-", &limit, "-", "nothing: IT SURVIVES"),
+                    Survived::AlsoWithout { seed, finding } => {
+                        let why = format!("{}, ALSO WITHOUT IT", oracle(finding));
+                        row(planted.name, "-", &limit, &seed.to_string(), &why)
+                    }
+                }
+            }
+        };
+    }
+    let of = hunted.len();
+    let _ = match survivors {
+        0 => writeln!(text, "all {of} bugs are found"),
+        _ => writeln!(text, "{survivors} of {of} bugs SURVIVE"),
+    };
+    text
+}
+
+fn row(bug: &str, seeds: &str, limit: &str, seed: &str, by: &str) -> String {
+    format!("{bug:<26} {seeds:>5} {limit:>5} {seed:>6}  {by}\n")
+}
+
+/// The class of what was found, without the folders before a file.
+fn oracle(finding: &Finding) -> String {
+    let class = finding.class();
+    match class.strip_prefix("panic at ") {
+        Some(place) => format!("a panic at {}", place.rsplit('/').next().unwrap_or(place)),
+        None => class,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::mutations::CATALOGUE;
+    use crate::oracle::Violation;
+
+    #[test]
+    fn a_row_says_what_found_a_bug_and_who_survived() {
+        let violation = Violation { oracle: "durability", what: String::new(), at: Duration::ZERO };
+        let found = Found { seeds: 3, seed: 9, finding: Finding::Violation(violation) };
+        let (one, other) = (&CATALOGUE[0], &CATALOGUE[1]);
+        let mut hunted = vec![Hunted { planted: one, outcome: Ok(found) }];
+        let words = |text: &str, line: usize| -> Vec<String> {
+            text.lines().nth(line).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+        };
+        let text = table(&hunted);
+        assert_eq!(words(&text, 1), [one.name, "3", &one.within.to_string(), "9", "durability"]);
+        assert_eq!(text.lines().last(), Some("all 1 bugs are found"));
+        let outcome = Err(Survived::Unseen);
+        hunted.push(Hunted { planted: other, outcome });
+        let finding = Finding::Hang(Duration::from_secs(1));
+        hunted.push(Hunted { planted: other, outcome: Err(Survived::AlsoWithout { seed: 4, finding }) });
+        let text = table(&hunted);
+        assert_eq!(words(&text, 2)[..2], [other.name, "-"]);
+        assert!(text.contains("nothing: IT SURVIVES") && text.contains("hang, ALSO WITHOUT IT"), "{text}");
+        assert_eq!(text.lines().last(), Some("2 of 3 bugs SURVIVE"));
+    }
+}
