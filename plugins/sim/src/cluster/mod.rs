@@ -104,6 +104,8 @@ pub struct Counts {
     pub shutdowns: u64,
     /// Times that a conflicting tail was removed from a log.
     pub truncations: u64,
+    /// Snapshots of which some was there when their transfer began again.
+    pub resumed: u64,
     /// Times that a fault point of the framework fired.
     pub points: u64,
     /// The highest term.
@@ -136,6 +138,7 @@ impl Counts {
             wiped_refused,
             shutdowns,
             truncations,
+            resumed,
             points,
             term,
             disk,
@@ -159,6 +162,7 @@ impl Counts {
             (&mut self.wiped_refused, wiped_refused),
             (&mut self.shutdowns, shutdowns),
             (&mut self.truncations, truncations),
+            (&mut self.resumed, resumed),
             (&mut self.points, points),
         ] {
             *sum += more;
@@ -308,7 +312,8 @@ impl<W: Workload> Sim<W> {
         let mut counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.wire = self.wire.events();
         counts.points = fired();
-        counts.truncations = self.observer.with_world(|world| world.truncations);
+        (counts.truncations, counts.resumed) =
+            self.observer.with_world(|world| (world.truncations, world.resumed));
         for slot in self.slots().values() {
             counts.disk.add(slot.disk.events());
         }

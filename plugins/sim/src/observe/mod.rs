@@ -100,6 +100,8 @@ pub struct World {
     pub lost: BTreeMap<u64, Log>,
     /// How often a conflicting tail was removed from a log.
     pub truncations: u64,
+    /// How often a snapshot arrived of which some was there.
+    pub resumed: u64,
 }
 
 struct Inner {
@@ -183,6 +185,11 @@ impl Observer {
     /// The number of the boot that a node is in, or will be when it is started.
     pub fn boot(&self, node: u64) -> u64 {
         self.lock().world.logs.entry(node).or_default().boot()
+    }
+
+    /// A node has some of the snapshot that begins to arrive.
+    pub(super) fn goes_on_with_a_snapshot(&self) {
+        self.lock().world.resumed += 1;
     }
 
     /// Looks at what is known of all nodes.

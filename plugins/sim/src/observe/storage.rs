@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use quorate::error::StorageError;
 use quorate::storage::{
-    Flushed, GroupState, Health, Identity, SnapshotWriter, Storage, StoredSnapshot, Write,
+    Flushed, GroupState, Health, Identity, ResumedSnapshot, SnapshotId, SnapshotReader, SnapshotWriter,
+    Storage, StoredSnapshot, Write,
 };
 use quorate::types::{GroupId, LogIndex};
 use quorate::watch::Watcher;
@@ -129,6 +130,16 @@ impl<S: Storage> Storage for ObservedStorage<S> {
         self.storage.snapshot_writer(group).await
     }
 
+    async fn resume_snapshot(
+        &self,
+        group: GroupId,
+        id: &SnapshotId,
+    ) -> Result<ResumedSnapshot, StorageError> {
+        let ResumedSnapshot { writer, held } = self.storage.resume_snapshot(group, id).await?;
+        let held = Held { held, observer: Some(self.observer.clone()) };
+        Ok(ResumedSnapshot { writer, held: Box::new(held) })
+    }
+
     async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError> {
         self.storage.snapshot(group).await
     }
@@ -139,5 +150,25 @@ impl<S: Storage> Storage for ObservedStorage<S> {
 
     async fn close(&self) {
         self.storage.close().await;
+    }
+}
+
+/// What is there of a snapshot that did not arrive whole; tells when there is anything.
+struct Held {
+    held: Box<dyn SnapshotReader>,
+    /// `None` once it has told.
+    observer: Option<Observer>,
+}
+
+#[async_trait]
+impl SnapshotReader for Held {
+    async fn next(&mut self) -> Result<Option<Bytes>, StorageError> {
+        let next = self.held.next().await?;
+        if next.is_some()
+            && let Some(observer) = self.observer.take()
+        {
+            observer.goes_on_with_a_snapshot();
+        }
+        Ok(next)
     }
 }

@@ -10,6 +10,7 @@ mod commit_on_quorum;
 mod elected_by_quorum;
 mod election_safety;
 mod leader_completeness;
+mod log_clock;
 mod log_matching;
 mod monotonic;
 mod state_machine_safety;
@@ -26,6 +27,7 @@ pub use self::commit_on_quorum::CommitOnQuorum;
 pub use self::elected_by_quorum::ElectedByQuorum;
 pub use self::election_safety::ElectionSafety;
 pub use self::leader_completeness::LeaderCompleteness;
+pub use self::log_clock::LogClock;
 pub use self::log_matching::LogMatching;
 pub use self::monotonic::Monotonic;
 pub use self::state_machine_safety::StateMachineSafety;
@@ -83,5 +85,6 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::<Monotonic>::default(),
         Box::<Acknowledged>::default(),
         Box::<AppliedOnce>::default(),
+        Box::<LogClock>::default(),
     ]
 }

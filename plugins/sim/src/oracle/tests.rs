@@ -31,6 +31,12 @@ impl Story {
         self
     }
 
+    fn apply_at(self, node: u64, index: u64, command: &'static str, micros: u64) -> Self {
+        let applied = AppliedCommand { time: LogTime::from_micros(micros), ..applied(index, command) };
+        self.0.see(node, &Observation::Applied { applied: &applied });
+        self
+    }
+
     fn acknowledge(self, index: u64, command: &'static str) -> Self {
         let applied = applied(index, command);
         self.0.see(0, &Observation::Acknowledged { applied: &applied });
@@ -186,6 +192,15 @@ fn applied_once_sees_what_is_applied_again_or_left_out_after_a_snapshot() {
     applied().restore(2, Some(1)).apply(2, 3, "c").breaks("applied once");
     applied().apply(2, 2, "b").breaks("applied once");
     agreed().apply(1, 1, "a").apply(1, 2, "a").breaks("applied once");
+}
+
+#[test]
+fn log_clock_sees_a_time_before_another_that_stands_before_it() {
+    let agreed = || Story::new().write(1, entries(0, &[1; 4])).write(2, entries(0, &[1; 4]));
+    agreed().apply_at(1, 1, "a", 5).apply_at(1, 2, "b", 5).apply_at(2, 1, "a", 5).holds();
+    agreed().apply_at(1, 1, "a", 5).apply_at(1, 2, "b", 4).breaks("log clock");
+    // Known first from a node that had a snapshot of what stands before it.
+    agreed().restore(2, Some(1)).apply_at(2, 2, "b", 4).apply_at(1, 1, "a", 5).breaks("log clock");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A few registers: the machine that a cluster is tried with when it is not the user's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use quorate::prelude::*;
@@ -12,33 +12,44 @@ use crate::linear::register::{Register, RegisterOp};
 use crate::linear::{Operation, Verdict, check};
 use crate::rng::Rng;
 
+/// How many weights of a register are kept.
+const WEIGHTS: usize = 16;
+
 /// Registers by number.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, RaftStateMachine)]
 #[raft(
-    /// Writes a register. The weight makes the log longer and is forgotten.
+    /// Writes a register. The weight makes the log longer; the last few make a snapshot longer.
     command(1, put(key: u64, value: u64, weight: String)),
     /// Writes a register that holds `expected`; says whether it did.
     command(2, cas(key: u64, expected: Option<u64>, new: u64) -> bool),
     /// Reads a register.
     query(1, get(key: u64) -> Option<u64>),
 )]
-pub struct Registers(BTreeMap<u64, u64>);
+pub struct Registers {
+    values: BTreeMap<u64, u64>,
+    weights: BTreeMap<u64, VecDeque<String>>,
+}
 
 impl Registers {
-    fn put(&mut self, key: u64, value: u64, _weight: String) {
-        self.0.insert(key, value);
+    fn put(&mut self, key: u64, value: u64, weight: String) {
+        self.values.insert(key, value);
+        let weights = self.weights.entry(key).or_default();
+        weights.push_back(weight);
+        if weights.len() > WEIGHTS {
+            weights.pop_front();
+        }
     }
 
     fn cas(&mut self, key: u64, expected: Option<u64>, new: u64) -> bool {
-        let holds = self.0.get(&key).copied() == expected;
+        let holds = self.values.get(&key).copied() == expected;
         if holds {
-            self.0.insert(key, new);
+            self.values.insert(key, new);
         }
         holds
     }
 
     fn get(&self, key: u64) -> Option<u64> {
-        self.0.get(&key).copied()
+        self.values.get(&key).copied()
     }
 }
 
