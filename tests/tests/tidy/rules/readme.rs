@@ -16,12 +16,13 @@ fn commands_exist(tree: &Tree, packages: &[Value]) -> Vec<Finding> {
         return vec![RULE.finding(&missing, 0, "is missing")];
     };
     let commands = commands(&readme.text);
+    let aliases = aliases(tree);
     let mut findings = Vec::new();
     if !commands.iter().any(|(_, command)| command == "cargo test") {
         findings.push(RULE.finding(readme, 0, "does not show `cargo test`"));
     }
     for (offset, command) in commands {
-        if let Some(why) = mistake(packages, &command) {
+        if let Some(why) = mistake(packages, &aliases, &command) {
             findings.push(RULE.finding(readme, offset, format!("`{command}`: {why}")));
         }
     }
@@ -42,14 +43,22 @@ fn commands(text: &str) -> Vec<(usize, String)> {
     text.match_indices("cargo ").map(|(at, _)| at).filter(|at| is_start(*at)).map(command).collect()
 }
 
+/// The subcommands that `.cargo/config.toml` adds.
+fn aliases(tree: &Tree) -> Vec<&str> {
+    let config = tree.files.iter().find(|file| file.path == ".cargo/config.toml");
+    let section = config.and_then(|config| config.text.split_once("[alias]\n")).map_or("", |(_, rest)| rest);
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim()).collect()
+}
+
 /// What `command` names that is not there.
-fn mistake(packages: &[Value], command: &str) -> Option<String> {
+fn mistake(packages: &[Value], aliases: &[&str], command: &str) -> Option<String> {
     const SUBCOMMANDS: [&str; 10] =
         ["add", "bench", "build", "check", "clippy", "doc", "fmt", "nextest", "run", "test"];
     let spaced = command.replace('=', " ");
     let words: Vec<&str> = spaced.split_whitespace().take_while(|word| *word != "--").collect();
     let subcommand = words.get(1).copied().unwrap_or_default();
-    if !SUBCOMMANDS.contains(&subcommand) {
+    if !SUBCOMMANDS.contains(&subcommand) && !aliases.contains(&subcommand) {
         return Some(format!("no such subcommand as `{subcommand}`"));
     }
     if subcommand == "run" && !words.contains(&"--example") {
@@ -97,6 +106,9 @@ fn the_commands_in_the_readme_exist() {
         &commands_exist(&Tree::of(&[("README.md", text)]), &packages),
         &[at(1), at(4), at(5), at(6), at(7)],
     );
+    let config = (".cargo/config.toml", "[alias]\nfly = \"run\"\n[build]\nsoar = []\n");
+    let text = "```sh\ncargo test\ncargo fly --far\ncargo soar\n```\n";
+    flags(&commands_exist(&Tree::of(&[("README.md", text), config]), &packages), &[at(4)]);
     flags(&commands_exist(&Tree::of(&[("README.md", "# A\n")]), &packages), &[at(1)]);
     flags(&commands_exist(&Tree::of(&[]), &packages), &[at(1)]);
 }
