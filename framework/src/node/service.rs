@@ -1,6 +1,6 @@
 //! What a node does for its peers.
 
-use std::sync::Arc;
+use std::sync::Weak;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -13,13 +13,15 @@ use crate::error::NotApplied;
 use crate::host::{Call, GroupService, Reply, Session, Status};
 use crate::types::NodeId;
 
-/// A running node, as its peers see it.
-pub(super) struct PeerService<RT: Runtime>(pub(super) Arc<Core<RT>>);
+/// A running node, as its peers see it. It does not own the node: the host, which has this, is the
+/// node's own, and a node of which nothing is left but that has gone.
+pub(super) struct PeerService<RT: Runtime>(pub(super) Weak<Core<RT>>);
 
 impl<RT: Runtime> GroupService for PeerService<RT> {
     fn call(&self, peer: NodeId, call: Call, body: Bytes) -> BoxFuture<'static, Reply> {
-        let core = self.0.clone();
+        let core = self.0.upgrade();
         Box::pin(async move {
+            let Some(core) = core else { return Reply::empty(Status::NoSuchGroup) };
             let Some(running) = core.running.get() else { return Reply::empty(Status::NoSuchGroup) };
             match call {
                 Call::Write => core.forwarded_write(peer, body).await,
@@ -30,8 +32,9 @@ impl<RT: Runtime> GroupService for PeerService<RT> {
     }
 
     fn append(&self, peer: NodeId, first: Bytes, session: Session) -> BoxFuture<'static, ()> {
-        let core = self.0.clone();
+        let core = self.0.upgrade();
         Box::pin(async move {
+            let Some(core) = core else { return };
             let Some(running) = core.running.get() else { return };
             if let Err(error) = running.group.clone().receive_appends(peer, first, session).await {
                 tracing::warn!(%peer, %error, "append stream given up");
@@ -40,8 +43,9 @@ impl<RT: Runtime> GroupService for PeerService<RT> {
     }
 
     fn snapshot(&self, peer: NodeId, first: Bytes, session: Session) -> BoxFuture<'static, ()> {
-        let core = self.0.clone();
+        let core = self.0.upgrade();
         Box::pin(async move {
+            let Some(core) = core else { return };
             let Some(running) = core.running.get() else { return };
             if let Err(error) = running.group.clone().receive_snapshot(peer, first, session).await {
                 tracing::warn!(%peer, %error, "snapshot not received");

@@ -287,7 +287,7 @@ impl<RT: Runtime> Core<RT> {
         self.host.tasks.spawn::<RT>(self.host.clone().ask_around(GROUP));
         drop(self.running.set(Running { group, proposer, barrier }));
         self.host.tasks.spawn::<RT>(self.clone().follow_health());
-        self.host.open_group(GROUP, Arc::new(PeerService(self.clone())));
+        self.host.open_group(GROUP, Arc::new(PeerService(Arc::downgrade(self))));
         self.status.update(|status| status.phase = Phase::Running);
         Ok(())
     }

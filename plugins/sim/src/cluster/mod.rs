@@ -275,7 +275,9 @@ pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report
     // A moment in which what is on its way arrives and is seen.
     SimSleep::exactly(Duration::from_millis(100)).await;
     sim.observer.end();
-    sim.report()
+    let report = sim.report();
+    sim.let_go().await;
+    report
 }
 
 impl<W: Workload> Sim<W> {

@@ -252,6 +252,23 @@ impl<W: Workload> Sim<W> {
         true
     }
 
+    /// Ends every node for good, when the run is over and nobody looks any more. Tasks that wait for each
+    /// other own each other, and would be there as long as the process is.
+    pub(super) async fn let_go(&self) {
+        let mut processes = Vec::new();
+        for slot in self.slots().values_mut() {
+            slot.held = true;
+            slot.disk.crash(Crash::Process);
+            processes.extend(slot.up.take().map(|up| up.process.id()));
+        }
+        for process in processes {
+            Handle::current().resume(process);
+            Handle::current().kill(process);
+        }
+        // Meanwhile the executor drops what was killed, and whoever waits to restart a node gives up.
+        SimSleep::exactly(REFUSED + RESTART).await;
+    }
+
     /// Restarts nodes whose fuse blows, and those that stop by themselves with a reason; without
     /// one it is a violation.
     pub(super) fn guard(self: &Arc<Self>, mut troubles: mpsc::UnboundedReceiver<Trouble>) -> Guards {

@@ -1,5 +1,6 @@
 //! What a campaign makes of runs: each way not to pass is a class of its own, and none ends it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use quorate_sim::run::{Finding, attempt};
 use quorate_sim::trace::Trace;
 use quorate_sim::workload::{Call, History, Registers, RegistersCommand, RegistersQuery, Workload};
 
-use crate::support::{LIMIT, WORKLOAD};
+use crate::support::{LENGTH, LIMIT, WORKLOAD};
 
 /// What is odd about a workload.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,29 @@ impl Workload for Odd {
     }
 }
 
+/// Knows who still has it.
+struct Held(#[expect(dead_code, reason = "it is held and never asked")] Arc<()>);
+
+impl Workload for Held {
+    type Machine = Registers;
+
+    fn machine(&self) -> Registers {
+        WORKLOAD.machine()
+    }
+
+    fn call(&self, rng: &mut Rng, unique: u64) -> Call<RegistersCommand, RegistersQuery> {
+        WORKLOAD.call(rng, unique)
+    }
+
+    fn probes(&self) -> Vec<RegistersQuery> {
+        WORKLOAD.probes()
+    }
+
+    fn judge(&self, history: History<'_>) -> (Verdict, String) {
+        WORKLOAD.judge(history)
+    }
+}
+
 fn calm(seed: u64) -> Setup {
     Setup { plan: Plan::calm(), ..Setup::of_seed(seed, Duration::from_secs(1)) }
 }
@@ -70,6 +94,17 @@ fn campaign<W: Workload>(limit: Duration, setup: fn(u64) -> Setup, workload: imp
 fn classes(tally: &Tally) -> Vec<&str> {
     assert_eq!(tally.seeds, 2, "a finding is not the end");
     tally.found.iter().map(|found| &*found.class).collect()
+}
+
+#[test]
+fn a_run_leaves_nothing_behind() {
+    // Every node, task and client of a run has its workload: thousands of runs are one process.
+    for seed in 0..12 {
+        let held = Arc::new(());
+        let run = attempt(Setup::of_seed(seed, LENGTH), Held(held.clone()), LIMIT, Trace::default());
+        assert_eq!(run.finding, None);
+        assert_eq!(Arc::strong_count(&held), 1, "seed {seed}: {:?}", run.setup.plan);
+    }
 }
 
 #[test]
