@@ -194,9 +194,9 @@ impl<W: Workload> Sim<W> {
             self.tell(format!("n{node} leads {}", status.term));
         }
         if status.snapshot != before.snapshot {
-            self.tell(format!("n{node} has a snapshot up to {:?}", status.snapshot));
-            let upto = status.snapshot;
-            self.trace.record(time(), || Moment::Snapshot { node, upto: format!("{upto:?}") });
+            let upto = status.snapshot.map_or_else(|| "nothing".to_owned(), |covers| covers.to_string());
+            self.tell(format!("n{node} has a snapshot up to {upto}"));
+            self.trace.record(time(), || Moment::Snapshot { node, upto });
         }
         if status.health != before.health {
             self.tell(format!("n{node}'s storage is {:?}", status.health));
