@@ -15,7 +15,9 @@ pub fn failure(run: &Run, shrunk: &Shrunk, command: &str, folder: &Path) -> Stri
     let seed = run.setup.seed;
     let mut text = String::new();
     let at = commit().map_or_else(String::new, |commit| format!(" at commit {commit}"));
-    let found = run.finding.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+    let whole = run.finding.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+    // Behind the first line is a history or a backtrace.
+    let (found, rest) = whole.split_once('\n').unwrap_or((&whole, ""));
     let _ = writeln!(text, "seed {seed}{at}: {found}");
     let _ = writeln!(text, "  again: {command}");
     let smallest = &shrunk.run;
@@ -33,7 +35,7 @@ pub fn failure(run: &Run, shrunk: &Shrunk, command: &str, folder: &Path) -> Stri
     if let Some(finding) = &smallest.finding {
         let _ = writeln!(text, "  finds: {}", finding.to_string().lines().next().unwrap_or_default());
     }
-    let file = PlanFile { why: found, finds: None, setup: smallest.setup.clone() };
+    let file = PlanFile { why: found.to_owned(), finds: None, setup: smallest.setup.clone() };
     let path = name(folder, run);
     match file.write(&path) {
         Ok(()) => {
@@ -42,6 +44,9 @@ pub fn failure(run: &Run, shrunk: &Shrunk, command: &str, folder: &Path) -> Stri
         Err(error) => {
             let _ = writeln!(text, "  {error} was not written; this is it:\n{}", file.to_json());
         }
+    }
+    if !rest.is_empty() {
+        let _ = writeln!(text, "{}", rest.trim_end());
     }
     text
 }

@@ -14,17 +14,24 @@ pub struct Progress {
     terminal: bool,
     next: Instant,
     width: usize,
+    /// How many findings were told.
+    told: usize,
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { terminal: stderr().is_terminal(), next: Instant::now() + EVERY, width: 0 }
+        Self { terminal: stderr().is_terminal(), next: Instant::now() + EVERY, width: 0, told: 0 }
     }
 }
 
 impl Progress {
-    /// Shows how far it is.
+    /// Shows how far it is, and at once what was found.
     pub fn show(&mut self, tally: &Tally) {
+        for found in tally.found.iter().skip(self.told) {
+            self.done();
+            let _ = writeln!(stderr(), "seed {}: {}", found.seed, found.what);
+        }
+        self.told = tally.found.len();
         if !self.terminal && Instant::now() < self.next {
             return;
         }
@@ -41,7 +48,7 @@ impl Progress {
 
     /// Leaves a terminal's line as it is: what follows begins on one of its own.
     pub fn done(&mut self) {
-        if self.terminal && self.width > 0 {
+        if self.terminal && std::mem::take(&mut self.width) > 0 {
             let _ = writeln!(stderr());
         }
     }

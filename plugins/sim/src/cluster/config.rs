@@ -15,6 +15,8 @@ pub(super) fn draw(seed: u64) -> Config {
     let chunk = *rng.pick(&[4 << 10, 16 << 10, 64 << 10]);
     // The least that is allowed, so that a short run compacts its log several times.
     let log_bytes = *rng.pick(&[64 << 10, 64 << 10, 128 << 10, 1 << 20]);
+    // With few of them a node that was away for a moment needs a snapshot.
+    let keep = *rng.pick(&[1, 20, 200]);
     let batches_in_flight = *rng.pick(&[1, 2, 4]);
     let drawn = ConfigBuilder::from(Config::testing())
         .heartbeat(Duration::from_millis(heartbeat))
@@ -22,7 +24,7 @@ pub(super) fn draw(seed: u64) -> Config {
         .election_timeout_max(Duration::from_millis(most))
         .batches_in_flight(batches_in_flight)
         .snapshot_log_bytes(log_bytes)
-        .snapshot_keep_entries(rng.below(200))
+        .snapshot_keep_entries(rng.below(keep))
         .snapshot_chunk_bytes(chunk)
         .build();
     drawn.expect("every draw is within its bounds")

@@ -111,6 +111,7 @@ impl<W: Workload> Sim<W> {
                     slot.disk.set_fuse_in(Some((SNAPSHOTS.into(), changes)));
                 }
             }
+            Fault::BreakSnapshot { frames } => self.wire.break_snapshot(Some(frames)),
             Fault::Transfer { to } => self.transfer(to),
             Fault::Shutdown { node } => self.shut_down(node),
         }
@@ -295,6 +296,7 @@ impl<W: Workload> Sim<W> {
 
     /// Ends everything that goes wrong, but for what lasts.
     pub(super) fn calm(&self) {
+        self.wire.break_snapshot(None);
         for from in self.all() {
             for to in self.all().into_iter().filter(|to| *to != from) {
                 self.wire.heal(from, to);

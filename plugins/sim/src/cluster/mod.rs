@@ -84,7 +84,7 @@ pub struct Counts {
     pub leader_crashes: u64,
     /// Snapshots that nodes came to have.
     pub snapshots: u64,
-    /// Those of them that came from another node and replaced the state.
+    /// Snapshots that came from another node and replaced the state.
     pub installs: u64,
     /// Nodes that led, crashed, and led again as the next leader.
     pub bounces: u64,
@@ -314,8 +314,11 @@ impl<W: Workload> Sim<W> {
         let mut counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.wire = self.wire.events();
         counts.points = fired();
-        (counts.truncations, counts.resumed) =
-            self.observer.with_world(|world| (world.truncations, world.resumed));
+        self.observer.with_world(|world| {
+            counts.truncations = world.truncations;
+            counts.installs = world.installs;
+            counts.resumed = world.resumed;
+        });
         for slot in self.slots().values() {
             counts.disk.add(slot.disk.events());
         }

@@ -204,9 +204,6 @@ impl<W: Workload> Sim<W> {
         self.count(|counts| {
             counts.term = counts.term.max(status.term.get());
             counts.snapshots += u64::from(status.snapshot > before.snapshot);
-            // Its own snapshots are of what it has applied already.
-            counts.installs +=
-                u64::from(status.snapshot > before.snapshot && status.snapshot > before.applied);
             counts.leaders += u64::from(begins);
             counts.bounces += u64::from(bounces);
             counts.low_disks += u64::from(before.health == Health::Ok && status.health == Health::Low);

@@ -9,7 +9,7 @@ mod log;
 mod machine;
 mod storage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,8 +100,12 @@ pub struct World {
     pub lost: BTreeMap<u64, Log>,
     /// How often a conflicting tail was removed from a log.
     pub truncations: u64,
-    /// How often a snapshot arrived of which some was there.
+    /// How often a snapshot from another node began to arrive of which some was there.
     pub resumed: u64,
+    /// How often a snapshot from another node was restored.
+    pub installs: u64,
+    /// Nodes at which one arrives.
+    receiving: BTreeSet<u64>,
 }
 
 struct Inner {
@@ -155,7 +159,9 @@ impl Observer {
 
     /// A node was stopped, by whatever: what it had queued was kept or not.
     pub fn crashed(&self, node: u64) {
-        self.lock().world.logs.entry(node).or_default().crash();
+        let world = &mut self.lock().world;
+        world.logs.entry(node).or_default().crash();
+        world.receiving.remove(&node);
     }
 
     /// The disk of a node was replaced, or may be damaged from now on.
@@ -187,7 +193,12 @@ impl Observer {
         self.lock().world.logs.entry(node).or_default().boot()
     }
 
-    /// A node has some of the snapshot that begins to arrive.
+    /// A snapshot from another node begins to arrive.
+    pub(super) fn receives_a_snapshot(&self, node: u64) {
+        self.lock().world.receiving.insert(node);
+    }
+
+    /// Some of it is there.
     pub(super) fn goes_on_with_a_snapshot(&self) {
         self.lock().world.resumed += 1;
     }
@@ -258,6 +269,7 @@ impl World {
             Observation::Applied { applied } => {
                 self.applied.entry(applied.position).or_insert_with(|| (*applied).clone());
             }
+            Observation::Restored { .. } => self.installs += u64::from(self.receiving.remove(&node)),
             _ => {}
         }
         Ok(())

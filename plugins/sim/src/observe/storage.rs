@@ -135,6 +135,9 @@ impl<S: Storage> Storage for ObservedStorage<S> {
         group: GroupId,
         id: &SnapshotId,
     ) -> Result<ResumedSnapshot, StorageError> {
+        if self.observer.is_boot(self.node, self.boot) {
+            self.observer.receives_a_snapshot(self.node);
+        }
         let ResumedSnapshot { writer, held } = self.storage.resume_snapshot(group, id).await?;
         let held = Held { held, observer: Some(self.observer.clone()) };
         Ok(ResumedSnapshot { writer, held: Box::new(held) })

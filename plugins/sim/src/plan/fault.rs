@@ -165,6 +165,11 @@ pub enum Fault {
         /// How long it is down.
         down: Duration,
     },
+    /// The next transfer of a snapshot breaks off in the middle, and can go on from there.
+    BreakSnapshot {
+        /// After how many frames of either side.
+        frames: u64,
+    },
     /// A node falls so far behind that the others have purged what it lacks, and comes back.
     FallBehind {
         /// Which.

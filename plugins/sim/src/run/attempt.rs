@@ -86,9 +86,29 @@ fn be_quiet() {
 }
 
 fn panicked(info: &PanicHookInfo<'_>) -> Panicked {
-    let place = info.location().map_or_else(String::new, |at| format!("{}:{}", at.file(), at.line()));
+    let place =
+        info.location().map_or_else(String::new, |at| format!("{}:{}", of_crate(at.file()), at.line()));
     let message = info.payload_as_str().unwrap_or("no message").to_owned();
     let backtrace = Backtrace::capture();
     let captured = backtrace.status() == BacktraceStatus::Captured;
     Panicked { place, message, backtrace: if captured { backtrace.to_string() } else { String::new() } }
+}
+
+/// A file as its crate has it: without where this machine keeps the crates of others.
+fn of_crate(file: &str) -> &str {
+    let cached = file.split_once("/registry/src/").and_then(|(_, rest)| rest.split_once('/'));
+    cached.map_or(file, |(_index, rest)| rest)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_place_in_another_crate_says_which() {
+        let of_crate = super::of_crate;
+        assert_eq!(
+            of_crate("/home/a/.cargo/registry/src/index-1949/redb-4.6.0/src/db.rs"),
+            "redb-4.6.0/src/db.rs"
+        );
+        assert_eq!(of_crate("plugins/sim/src/lib.rs"), "plugins/sim/src/lib.rs");
+    }
 }

@@ -25,6 +25,8 @@ pub struct WireEvents {
     pub resets: u64,
     /// Frames that a dead process had sent and that arrived after its death.
     pub posthumous: u64,
+    /// Transfers of snapshots that were made to break off in the middle.
+    pub transfers_broken: u64,
 }
 
 impl WireEvents {
@@ -35,6 +37,7 @@ impl WireEvents {
         self.idle += other.idle;
         self.resets += other.resets;
         self.posthumous += other.posthumous;
+        self.transfers_broken += other.transfers_broken;
     }
 }
 
@@ -81,6 +84,7 @@ pub(super) struct Endpoint {
 /// Both directions: 0 leads from who dialled, 1 to it.
 #[derive(Debug)]
 pub(super) struct Stream {
+    pub(super) lane: Lane,
     pub(super) pipes: [Pipe; 2],
 }
 
@@ -92,6 +96,8 @@ pub(super) struct Hub {
     pub(super) streams: BTreeMap<u64, Stream>,
     next_stream: u64,
     pub(super) idle_limit: Duration,
+    /// After how many frames on its lane the next transfer of a snapshot breaks off.
+    pub(super) break_snapshot: Option<u64>,
     pub(super) events: WireEvents,
 }
 
@@ -105,6 +111,7 @@ impl Hub {
             streams: BTreeMap::new(),
             next_stream: 0,
             idle_limit: Duration::from_millis(2_500),
+            break_snapshot: None,
             events: WireEvents::default(),
         }
     }
@@ -121,6 +128,12 @@ impl Hub {
     pub(super) fn send(&mut self, id: u64, side: usize, item: Item) {
         let Some(stream) = self.streams.get(&id) else { return };
         let (from, to) = (stream.pipes[side].from, stream.pipes[side].to);
+        if self.breaks(id) {
+            self.events.transfers_broken += 1;
+            // Only schedules tasks; the lock is not taken in it.
+            self.end_streams(from, to, |stream| (stream.lane == Lane::Snapshot).then_some([true; 2])).wake();
+            return;
+        }
         let due = self.due(from, to);
         if let Some(stream) = self.streams.get_mut(&id) {
             let pipe = &mut stream.pipes[side];
@@ -140,6 +153,18 @@ impl Hub {
             self.say_reset(id, node, &mut woken);
         }
         woken
+    }
+
+    /// Whether the stream is the transfer of a snapshot that breaks off now.
+    fn breaks(&mut self, id: u64) -> bool {
+        let is_snapshot = |stream: &Stream| stream.lane == Lane::Snapshot;
+        match self.break_snapshot {
+            Some(left) if self.streams.get(&id).is_some_and(is_snapshot) => {
+                self.break_snapshot = left.checked_sub(1);
+                left == 0
+            }
+            _ => false,
+        }
     }
 
     /// When something sent now from one node to another arrives.
@@ -293,11 +318,11 @@ impl Hub {
         woken
     }
 
-    pub(super) fn open_stream(&mut self, from: u64, to: u64) -> u64 {
+    pub(super) fn open_stream(&mut self, from: u64, to: u64, lane: Lane) -> u64 {
         self.next_stream += 1;
         self.events.streams += 1;
         let pipes = [Pipe::new(from, to), Pipe::new(to, from)];
-        self.streams.insert(self.next_stream, Stream { pipes });
+        self.streams.insert(self.next_stream, Stream { lane, pipes });
         self.next_stream
     }
 

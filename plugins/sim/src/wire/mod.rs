@@ -125,6 +125,12 @@ impl Wire {
         woken.wake();
     }
 
+    /// The next transfer of a snapshot breaks off after so many frames of either side. `None` takes that
+    /// back.
+    pub fn break_snapshot(&self, frames: Option<u64>) {
+        self.lock().break_snapshot = frames;
+    }
+
     /// After how long without a sign of life a stream fails by itself.
     pub fn set_idle_limit(&self, limit: Duration) {
         self.lock().idle_limit = limit;

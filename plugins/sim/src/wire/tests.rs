@@ -167,3 +167,26 @@ fn a_link_refuses_and_a_network_resets() {
         assert!(is_reset(&mut ours).await && is_reset(&mut theirs).await);
     });
 }
+
+#[test]
+fn a_transfer_of_a_snapshot_breaks_off_after_so_many_frames() {
+    simulate(async |pair| {
+        pair.wire.break_snapshot(Some(2));
+        let (mut other, mut other_in) = pair.open().await;
+        for lane in [Lane::Snapshot, Lane::Snapshot] {
+            let mut ours = pair.a.connect(&Wire::member(2), lane).await.expect("dials");
+            let mut theirs = pair.b.accept().await.expect("accepts").stream;
+            let broken = pair.wire.events().transfers_broken == 1;
+            for frame in 0..4 {
+                let sent = ours.tx.send("piece".into()).await;
+                assert_eq!(sent.is_ok(), broken || frame < 3, "the third is not told to have been lost");
+            }
+            assert_eq!(pair.wire.events().transfers_broken, 1, "it breaks once");
+            if !broken {
+                assert!(is_reset(&mut theirs).await);
+            }
+        }
+        other.tx.send("untouched".into()).await.expect("another lane");
+        assert!(matches!(other_in.rx.next().await, Some(Ok(_))));
+    });
+}

@@ -67,7 +67,7 @@ impl SimTransport {
         if admission.is_some_and(|admits| !admits(&identity(self.node), lane)) {
             return Answer::Failed(TransportError::Refused { code: NOT_ADMITTED });
         }
-        Answer::Stream(hub.open_stream(self.node, to))
+        Answer::Stream(hub.open_stream(self.node, to, lane))
     }
 
     fn closed(&self) -> Result<(), TransportError> {
