@@ -13,11 +13,10 @@ use openraft::{ReadPolicy, SnapshotPolicy};
 use quorate::types::Member;
 use tokio::task::JoinHandle;
 
-use super::log::Log;
-use super::machine::Machine;
-use super::network::Factory;
-use super::serve::serve;
-use super::types::{Command, Raft, TypeConfig};
+use super::glue::types::{Raft, TypeConfig};
+use super::glue::{Factory, Log, Machine, serve};
+use super::host::Command;
+use crate::machine::Register;
 use crate::plugins::{NODES, Pair, Plugins, Rig};
 
 /// How long a cluster may take to elect a leader before the bench is given up.
@@ -125,7 +124,7 @@ impl Client {
             match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
                 Ok(linearizer) => {
                     linearizer.await_ready(&self.raft).await.expect("it runs");
-                    return self.machine.puts();
+                    return self.machine.look(Register::puts);
                 }
                 Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
                     self.until_it_leads(to).await;

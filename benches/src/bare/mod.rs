@@ -8,11 +8,9 @@
 //! calls, forwarding to the leader, sharing of ReadIndex rounds, limits on what is queued.
 
 mod cluster;
-mod log;
-mod machine;
-mod network;
-mod serve;
-mod types;
-mod wire;
+mod glue;
+mod host;
+#[cfg(test)]
+mod tests;
 
 pub use self::cluster::{Bare, Client};

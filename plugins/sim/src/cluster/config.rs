@@ -6,8 +6,8 @@ use quorate::node::config::{Config, ConfigBuilder};
 
 use crate::rng::Rng;
 
-/// Draws a configuration.
-pub(super) fn draw(seed: u64) -> Config {
+/// The configuration that the nodes of a run of `seed` have.
+pub fn draw(seed: u64) -> Config {
     let mut rng = Rng::stream(seed, "config");
     let heartbeat = rng.within(20..80);
     let least = heartbeat * rng.within(4..8);

@@ -19,6 +19,7 @@ use quorate::node::config::Config;
 use quorate::types::ClusterId;
 use serde::{Deserialize, Serialize};
 
+pub use self::config::draw as draw_config;
 pub(crate) use self::nodes::redb_storage;
 use self::nodes::{Slot, Trouble};
 use crate::disk::{DiskEvents, SimDisk};

@@ -1,6 +1,7 @@
 //! Files and names as they are now, as a power cut would leave them, and what lies between.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher as _;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use quorate::watch::Watched;
 
 use super::{DiskEvents, FlushTime};
 use crate::rng::Rng;
-use crate::trace::Fnv;
+use crate::trace::Digest;
 
 /// How space is given out.
 const BLOCK: u64 = 4096;
@@ -293,13 +294,13 @@ impl State {
     }
 
     pub(super) fn image_hash(&self) -> u64 {
-        let mut hash = Fnv::default();
+        let mut digest = Digest::default();
         for (path, inode) in &self.durable_names {
-            hash.add(path.as_os_str().as_encoded_bytes());
+            digest.write(path.as_os_str().as_encoded_bytes());
             if let Some(inode) = self.inodes.get(inode) {
-                hash.add(&inode.durable);
+                digest.write(&inode.durable);
             }
         }
-        hash.value()
+        digest.finish()
     }
 }

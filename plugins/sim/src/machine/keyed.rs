@@ -118,7 +118,7 @@ impl<M: Simulated> MachineModel<'_, M> {
         let mut bytes = Vec::new();
         // A machine whose snapshots do not work was found out before.
         let _ = M::write(machine.snapshot(), &mut bytes);
-        let digest = self.subject.digest(machine).unwrap_or_else(|| crate::trace::Fnv::of(&bytes));
+        let digest = self.subject.digest(machine).unwrap_or_else(|| crate::trace::Digest::of(&bytes));
         State { bytes: Arc::new(bytes), digest, machine: PhantomData }
     }
 

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::trace::Fnv;
+use crate::trace::Digest;
 
 const TERM_AT: usize = 12;
 const INDEX_AT: usize = 20;
@@ -16,7 +16,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// An entry by its term and a hash of all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EntryMark {
     /// The term of the leader that made it.
     pub term: u64,
@@ -28,7 +28,7 @@ impl EntryMark {
     /// The mark of what stands at `index` on a disk, whatever it is: a disk may be damaged.
     pub fn found(index: u64, entry: &Bytes) -> Self {
         let whole = entry.len() >= INDEX_AT + 8 && u64_at(entry, INDEX_AT) == index;
-        if whole { Self::of(index, entry) } else { Self { term: 0, hash: Fnv::of(entry) } }
+        if whole { Self::of(index, entry) } else { Self { term: 0, hash: Digest::of(entry) } }
     }
 
     /// The mark of the entry at `index`.
@@ -37,12 +37,12 @@ impl EntryMark {
     /// When the bytes are those of another index: the format has changed.
     pub fn of(index: u64, entry: &Bytes) -> Self {
         assert_eq!(u64_at(entry, INDEX_AT), index, "an entry has its own index at byte {INDEX_AT}");
-        Self { term: u64_at(entry, TERM_AT), hash: Fnv::of(entry) }
+        Self { term: u64_at(entry, TERM_AT), hash: Digest::of(entry) }
     }
 }
 
 /// A vote, ordered as votes go up: by term, and within a term from given to granted by a quorum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VoteMark {
     /// The term.
     pub term: u64,

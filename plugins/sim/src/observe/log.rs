@@ -8,7 +8,7 @@ use quorate::storage::Write;
 use super::entry::{EntryMark, VoteMark};
 
 /// A write, by what of it matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Entries from an index on.
     Append(u64, Vec<EntryMark>),
@@ -37,7 +37,7 @@ impl Op {
 }
 
 /// A log and a vote.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Log {
     /// The entries that are there.
     pub entries: BTreeMap<u64, EntryMark>,

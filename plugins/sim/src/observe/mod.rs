@@ -27,7 +27,7 @@ use crate::runtime::time;
 use crate::trace::Trace;
 
 /// A command that a node applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AppliedCommand {
     /// Where it stands.
     pub position: Position,
@@ -234,23 +234,22 @@ impl Inner {
     }
 
     fn mark(&self, at: Duration, node: u64, observation: &Observation<'_>) {
-        let (kind, bytes) = match observation {
-            Observation::Opened { found } => ("opened", format!("{found:?}").into_bytes()),
-            Observation::Queued { op } => ("queued", format!("{op:?}").into_bytes()),
-            Observation::Flushed { op } => ("flushed", format!("{op:?}").into_bytes()),
+        let trace = &self.trace;
+        match observation {
+            Observation::Opened { found } => trace.mark(at, "opened", node, found),
+            Observation::Queued { op } => trace.mark(at, "queued", node, op),
+            Observation::Flushed { op } => trace.mark(at, "flushed", node, op),
             Observation::Status { status } => {
-                let Status { role, term, leader, last_log, committed, applied, .. } = status;
-                (
-                    "status",
-                    format!("{role:?} {term:?} {leader:?} {last_log:?} {committed:?} {applied:?}").into(),
-                )
+                let Status { role, term, leader, connected, last_log, .. } = status;
+                let Status { committed, applied, snapshot, purged, .. } = status;
+                let what = (role, term, leader, connected, last_log, committed, applied, snapshot, purged);
+                trace.mark(at, "status", node, &what);
             }
-            Observation::Applied { applied } => ("applied", format!("{applied:?}").into_bytes()),
-            Observation::Restored { last } => ("restored", format!("{last:?}").into_bytes()),
-            Observation::Acknowledged { applied } => ("acknowledged", format!("{applied:?}").into_bytes()),
-            Observation::Refused { command } => ("refused", command.to_vec()),
-        };
-        self.trace.mark(at, kind, node, &bytes);
+            Observation::Applied { applied } => trace.mark(at, "applied", node, applied),
+            Observation::Restored { last } => trace.mark(at, "restored", node, last),
+            Observation::Acknowledged { applied } => trace.mark(at, "acknowledged", node, applied),
+            Observation::Refused { command } => trace.mark(at, "refused", node, command),
+        }
     }
 }
 
@@ -273,5 +272,63 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(node: u64, observation: &Observation<'_>) -> (u64, u64) {
+        let trace = Trace::default();
+        Observer::new(3, trace.clone(), Vec::new()).see(node, observation);
+        trace.hash()
+    }
+
+    #[test]
+    fn every_field_of_what_is_seen_is_in_the_hash() {
+        let applied = AppliedCommand {
+            position: Position::default(),
+            term: 1,
+            time: LogTime::default(),
+            command: Bytes::from_static(b"a"),
+            response: Bytes::from_static(b"b"),
+        };
+        let others = [
+            applied.clone(),
+            AppliedCommand { position: Position { ordinal: 1, ..Position::default() }, ..applied.clone() },
+            AppliedCommand { term: 2, ..applied.clone() },
+            AppliedCommand { time: LogTime::from_micros(1), ..applied.clone() },
+            AppliedCommand { command: Bytes::from_static(b"b"), ..applied.clone() },
+            AppliedCommand { response: Bytes::from_static(b"a"), ..applied.clone() },
+        ];
+        let mark = EntryMark { term: 1, hash: 2 };
+        let vote = VoteMark { term: 1, committed: false, node: 1 };
+        let ops = [
+            Op::Append(1, vec![mark]),
+            Op::Append(2, vec![mark]),
+            Op::Append(1, vec![mark, mark]),
+            Op::Append(1, vec![EntryMark { term: 2, ..mark }]),
+            Op::Append(1, vec![EntryMark { hash: 1, ..mark }]),
+            Op::Truncate(1),
+            Op::Purge(1),
+            Op::Vote(vote),
+            Op::Vote(VoteMark { term: 2, ..vote }),
+            Op::Vote(VoteMark { committed: true, ..vote }),
+            Op::Vote(VoteMark { node: 2, ..vote }),
+        ];
+        let purged = |purged| Log { purged, ..Log::default() };
+        let logs = [purged(None), purged(Some(0)), Log { vote: Some(vote), ..Log::default() }];
+        let mut seen = vec![hash(1, &Observation::Restored { last: None })];
+        seen.push(hash(1, &Observation::Restored { last: Some(Position::default()) }));
+        seen.push(hash(1, &Observation::Refused { command: &applied.command }));
+        seen.push(hash(2, &Observation::Refused { command: &applied.command }));
+        seen.push(hash(1, &Observation::Refused { command: &applied.response }));
+        seen.extend(others.iter().map(|applied| hash(1, &Observation::Applied { applied })));
+        seen.extend(others.iter().map(|applied| hash(1, &Observation::Acknowledged { applied })));
+        seen.extend(ops.iter().map(|op| hash(1, &Observation::Queued { op })));
+        seen.extend(logs.iter().map(|found| hash(1, &Observation::Opened { found })));
+        let different: std::collections::BTreeSet<_> = seen.iter().collect();
+        assert_eq!(different.len(), seen.len());
     }
 }

@@ -142,7 +142,7 @@ impl Receiver {
             Item::Frame { bytes: frame, sent } => {
                 hub.events.frames += 1;
                 hub.events.posthumous += u64::from(dead);
-                hub.trace.mark(now, "frame", to, &frame);
+                hub.trace.mark(now, "frame", to, &(from, sent, &frame));
                 hub.trace.record(now, || Moment::Frame { from, to, bytes: frame.len(), sent });
                 Some(Ok(frame))
             }

@@ -11,8 +11,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use openraft::EntryPayload;
 use openraft::raft::StreamAppendError;
 
+use super::super::host::Command;
 use super::types::{
-    AppendRequest, AppendResponse, AppendResult, Command, Entry, LeaderId, LogId, Membership, SnapshotMeta,
+    AppendRequest, AppendResponse, AppendResult, Entry, LeaderId, LogId, Membership, SnapshotMeta,
     StoredMembership, Vote, VoteRequest, VoteResponse,
 };
 
@@ -21,7 +22,7 @@ fn invalid(what: &'static str) -> io::Error {
 }
 
 /// Takes integers and parts off the front of a message.
-pub(super) struct Input(pub(super) Bytes);
+pub(crate) struct Input(pub(crate) Bytes);
 
 impl Input {
     pub(super) fn u8(&mut self) -> io::Result<u8> {
@@ -161,7 +162,7 @@ pub(super) fn read_entry(input: &mut Input) -> io::Result<Entry> {
     Ok(Entry { log_id, payload })
 }
 
-pub(super) fn append_request(request: &AppendRequest) -> Bytes {
+pub(crate) fn append_request(request: &AppendRequest) -> Bytes {
     let mut out = BytesMut::with_capacity(128 + request.entries.len() * 128);
     put_append_request(&mut out, request);
     out.freeze()
@@ -175,7 +176,7 @@ pub(super) fn put_append_request(out: &mut BytesMut, request: &AppendRequest) {
     request.entries.iter().for_each(|entry| put_entry(out, entry));
 }
 
-pub(super) fn read_append_request(input: &mut Input) -> io::Result<AppendRequest> {
+pub(crate) fn read_append_request(input: &mut Input) -> io::Result<AppendRequest> {
     let vote = input.vote()?;
     let prev_log_id = input.option(Input::log_id)?;
     let leader_commit = input.option(Input::log_id)?;
@@ -191,7 +192,7 @@ const CONFLICT: u8 = 1;
 const HIGHER_VOTE: u8 = 2;
 const PARTLY: u8 = 3;
 
-pub(super) fn append_result(result: &AppendResult) -> Bytes {
+pub(crate) fn append_result(result: &AppendResult) -> Bytes {
     let mut out = BytesMut::new();
     match result {
         Ok(matched) => {
@@ -210,7 +211,7 @@ pub(super) fn append_result(result: &AppendResult) -> Bytes {
     out.freeze()
 }
 
-pub(super) fn read_append_result(input: &mut Input) -> io::Result<AppendResult> {
+pub(crate) fn read_append_result(input: &mut Input) -> io::Result<AppendResult> {
     Ok(match input.u8()? {
         MATCHED => Ok(input.option(Input::log_id)?),
         CONFLICT => Err(StreamAppendError::Conflict(input.log_id()?)),
@@ -279,51 +280,4 @@ pub(super) fn read_snapshot_meta(input: &mut Input) -> io::Result<SnapshotMeta> 
     let membership_log_id = input.option(Input::log_id)?;
     let last_membership = StoredMembership::new(membership_log_id, input.membership()?);
     Ok(SnapshotMeta { last_log_id, last_membership })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(index: u64) -> LogId {
-        LogId { leader_id: LeaderId { term: 3, node_id: 2 }, index }
-    }
-
-    #[test]
-    fn an_append_comes_back() {
-        let voters = BTreeSet::from([1, 2, 3]);
-        let membership = Membership::new_with_defaults(vec![voters], []);
-        let value = Bytes::from_static(b"value");
-        let request = AppendRequest {
-            vote: Vote { leader_id: LeaderId { term: 3, node_id: 2 }, committed: true },
-            prev_log_id: Some(id(8)),
-            entries: vec![
-                Entry { log_id: id(9), payload: EntryPayload::Blank },
-                Entry { log_id: id(10), payload: EntryPayload::Normal(Command::Put { value }) },
-                Entry { log_id: id(11), payload: EntryPayload::Membership(membership) },
-            ],
-            leader_commit: None,
-        };
-        let bytes = append_request(&request);
-        let read = read_append_request(&mut Input(bytes.clone())).expect("whole");
-        assert_eq!(read.entries, request.entries);
-        assert_eq!((read.vote, read.prev_log_id), (request.vote, request.prev_log_id));
-        for len in 0..bytes.len() {
-            assert!(read_append_request(&mut Input(bytes.slice(..len))).is_err(), "{len} bytes");
-        }
-    }
-
-    #[test]
-    fn every_answer_comes_back() {
-        let vote = Vote { leader_id: LeaderId { term: 4, node_id: 1 }, committed: false };
-        for result in [
-            Ok(None),
-            Ok(Some(id(4))),
-            Err(StreamAppendError::Conflict(id(5))),
-            Err(StreamAppendError::HigherVote(vote)),
-        ] {
-            let read = read_append_result(&mut Input(append_result(&result))).expect("whole");
-            assert_eq!(read, result);
-        }
-    }
 }

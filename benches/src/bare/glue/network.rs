@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, Stream, StreamExt, stream};
+use openraft::AsyncRuntime;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, stream_append_sequential};
@@ -17,6 +18,7 @@ use quorate::error::TransportError;
 use quorate::transport::{Duplex, Lane, Transport};
 use quorate::types::Member;
 
+use super::super::host::Runtime;
 use super::types::{
     AppendRequest, AppendResponse, AppendResult, Snapshot, TypeConfig, Vote, VoteRequest, VoteResponse,
 };
@@ -35,13 +37,13 @@ pub(super) mod call {
 
 /// How to reach the other nodes.
 #[derive(Clone)]
-pub(super) struct Factory {
-    pub(super) transport: Arc<dyn Transport>,
-    pub(super) members: Arc<BTreeMap<u64, Member>>,
+pub(crate) struct Factory {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) members: Arc<BTreeMap<u64, Member>>,
 }
 
 /// A connection to one node.
-pub(super) struct Network {
+pub(crate) struct Network {
     factory: Factory,
     target: u64,
     heartbeats: bool,
@@ -106,7 +108,8 @@ impl Network {
             let answer = stream.rx.next().await.ok_or_else(ended)?.map_err(io::Error::other)?;
             Ok::<_, io::Error>((stream, answer))
         };
-        let (stream, answer) = tokio::time::timeout(option.soft_ttl(), calling).await??;
+        let called = Runtime::timeout(option.soft_ttl(), calling).await;
+        let (stream, answer) = called.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         *self.idle.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(stream);
         Ok(Input(answer))
     }
@@ -185,7 +188,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         _cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        // The register fits into a frame many times over.
+        // The state fits into a frame many times over.
         let put = |out: &mut BytesMut| {
             put_vote(out, &vote);
             put_snapshot_meta(out, &snapshot.meta);

@@ -1,4 +1,4 @@
-//! The state machine: the same register as ours, behind a mutex that queries share.
+//! The state machine: the host's state, behind a mutex that queries share.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,47 +10,47 @@ use openraft::{EntryPayload, RaftSnapshotBuilder};
 use quorate::storage::Storage;
 use quorate::types::{LogIndex, Term};
 
-use super::types::{Command, GROUP, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use super::super::host::{self, Response};
+use super::types::{GROUP, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use super::wire::{Input, put_snapshot_meta, read_snapshot_meta};
-use crate::machine::Register;
 
 #[derive(Default)]
-struct State {
-    register: Register,
-    applied: Option<LogId>,
+struct Applied {
+    state: host::State,
+    last: Option<LogId>,
     membership: StoredMembership,
 }
 
 /// The machine. Cheap to clone: every clone is the same machine.
 #[derive(Clone)]
-pub(super) struct Machine {
-    state: Arc<Mutex<State>>,
+pub(crate) struct Machine {
+    state: Arc<Mutex<Applied>>,
     storage: Arc<dyn Storage>,
 }
 
 impl Machine {
-    pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
+    pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
         Self { state: Arc::default(), storage }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Applied> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many values were put.
-    pub(super) fn puts(&self) -> u64 {
-        self.lock().register.puts()
+    /// Looks at the state.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&host::State) -> T) -> T {
+        look(&self.lock().state)
     }
 
-    /// Stores a snapshot: what it covers, and then the register as postcard.
-    async fn store(&self, meta: &SnapshotMeta, register: &Bytes) -> io::Result<()> {
+    /// Stores a snapshot: what it covers, and then the state as postcard.
+    async fn store(&self, meta: &SnapshotMeta, state: &Bytes) -> io::Result<()> {
         let Some(last) = meta.last_log_id else { return Ok(()) };
         let mut head = BytesMut::new();
         put_snapshot_meta(&mut head, meta);
         let covers = quorate::types::LogId { term: Term(last.leader_id.term), index: LogIndex(last.index) };
         let mut writer = self.storage.snapshot_writer(GROUP).await.map_err(io::Error::other)?;
         writer.write(head.freeze()).await.map_err(io::Error::other)?;
-        writer.write(register.clone()).await.map_err(io::Error::other)?;
+        writer.write(state.clone()).await.map_err(io::Error::other)?;
         writer.commit(covers).await.map_err(io::Error::other)
     }
 }
@@ -60,8 +60,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        let state = self.lock();
-        Ok((state.applied, state.membership.clone()))
+        let applied = self.lock();
+        Ok((applied.last, applied.membership.clone()))
     }
 
     async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
@@ -71,14 +71,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
             let response = {
-                let mut state = self.lock();
-                state.applied = Some(entry.log_id);
+                let mut applied = self.lock();
+                applied.last = Some(entry.log_id);
                 match entry.payload {
-                    EntryPayload::Blank => 0,
-                    EntryPayload::Normal(Command::Put { value }) => state.register.put(value),
+                    EntryPayload::Blank => Response::default(),
+                    EntryPayload::Normal(command) => host::apply(&mut applied.state, command),
                     EntryPayload::Membership(membership) => {
-                        state.membership = StoredMembership::new(Some(entry.log_id), membership);
-                        0
+                        applied.membership = StoredMembership::new(Some(entry.log_id), membership);
+                        Response::default()
                     }
                 }
             };
@@ -90,15 +90,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Self {
-        // The register is captured when the snapshot is built: it has everything applied by then.
+        // The state is captured when the snapshot is built: it has everything applied by then.
         self.clone()
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Bytes) -> Result<(), io::Error> {
         self.store(meta, &snapshot).await?;
-        let register = postcard::from_bytes(&snapshot).map_err(io::Error::other)?;
+        let state = postcard::from_bytes(&snapshot).map_err(io::Error::other)?;
         let membership = meta.last_membership.clone();
-        *self.lock() = State { register, applied: meta.last_log_id, membership };
+        *self.lock() = Applied { state, last: meta.last_log_id, membership };
         Ok(())
     }
 
@@ -120,12 +120,13 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        let (meta, register) = {
-            let state = self.lock();
-            let meta = SnapshotMeta { last_log_id: state.applied, last_membership: state.membership.clone() };
-            (meta, postcard::to_allocvec(&state.register).map_err(io::Error::other)?)
+        let (meta, state) = {
+            let applied = self.lock();
+            let last_membership = applied.membership.clone();
+            let meta = SnapshotMeta { last_log_id: applied.last, last_membership };
+            (meta, postcard::to_allocvec(&applied.state).map_err(io::Error::other)?)
         };
-        let snapshot = Bytes::from(register);
+        let snapshot = Bytes::from(state);
         self.store(&meta, &snapshot).await?;
         Ok(Snapshot { meta, snapshot })
     }

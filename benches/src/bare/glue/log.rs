@@ -22,7 +22,7 @@ const READ_BYTES: usize = 1 << 20;
 
 /// The log. Cheap to clone: every clone is the same log.
 #[derive(Clone)]
-pub(super) struct Log {
+pub(crate) struct Log {
     storage: Arc<dyn Storage>,
     state: Arc<Mutex<State>>,
 }
@@ -58,7 +58,7 @@ fn to_io(error: StorageError) -> io::Error {
 
 impl Log {
     /// Opens the log and reads it into memory.
-    pub(super) async fn open(storage: Arc<dyn Storage>) -> io::Result<Self> {
+    pub(crate) async fn open(storage: Arc<dyn Storage>) -> io::Result<Self> {
         let found = storage.open(GROUP).await.map_err(to_io)?;
         let marker = |bytes: Option<Bytes>| bytes.map(|bytes| Input(bytes).log_id()).transpose();
         let mut state = State {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
+use openraft::AsyncRuntime;
 use quorate::transport::{Duplex, Lane, Transport};
 
+use super::super::host::Runtime;
 use super::network::call;
 use super::types::{Raft, Snapshot};
 use super::wire::{
@@ -15,10 +17,10 @@ use super::wire::{
 };
 
 /// Serves every stream until the transport is closed.
-pub(super) async fn serve(transport: Arc<dyn Transport>, raft: Raft) {
+pub(crate) async fn serve(transport: Arc<dyn Transport>, raft: Raft) {
     while let Ok(incoming) = transport.accept().await {
         let raft = raft.clone();
-        tokio::spawn(async move {
+        Runtime::spawn(async move {
             // The peer sees its stream end, and opens another one.
             let _ = match incoming.lane {
                 Lane::Append => appends(raft, incoming.stream).await,
