@@ -17,7 +17,10 @@ use crate::workload::{Call, Workload};
 
 /// How long a majority that is well may take until every node of it serves.
 const LIMIT: Duration = Duration::from_secs(30);
+/// In how many calls of a workload there must be a command.
+const CALLS: usize = 100_000;
 const LIVENESS: &str = "liveness";
+const WORKLOAD: &str = "workload";
 
 impl<W: Workload> Sim<W> {
     /// Calms everything down and sees that the majority serves, agrees, and has what it applied.
@@ -71,10 +74,13 @@ impl<W: Workload> Sim<W> {
     async fn serves(self: &Arc<Self>, node: u64, by: Duration) {
         let mut rng = Rng::stream(self.setup.seed, &format!("last words {node}"));
         while time() < by {
-            let call = self.workload.call(&mut rng, self.tick());
-            if matches!(call, Call::Read(_)) {
-                continue;
-            }
+            let mut calls = (0..CALLS).map(|_| self.workload.call(&mut rng, self.tick()));
+            let Some(call) = calls.find(|call| matches!(call, Call::Write(_))) else {
+                let what = format!(
+                    "it has given no command in {CALLS} calls, and whether n{node} serves is seen by one"
+                );
+                return self.observer.accuse(WORKLOAD, what);
+            };
             if let Some(Outcome::Answered(_)) = self.call(None, node, call, Duration::from_secs(2)).await {
                 return;
             }

@@ -1,6 +1,6 @@
 //! One register: read, write, compare and set.
 
-use super::Model;
+use super::{Model, Transition};
 
 /// What clients do with a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,5 +56,18 @@ impl Model for Register {
                 }
             }
         }
+    }
+
+    fn transition(&self, op: &RegisterOp, known: bool) -> Option<Transition<Option<u64>>> {
+        Some(match *op {
+            RegisterOp::Read(seen) => Transition::Sees(seen),
+            RegisterOp::Write(value) => Transition::Sets(Some(value)),
+            RegisterOp::Cas { expected, done: false, .. } if known => Transition::SeesNot(expected),
+            RegisterOp::Cas { expected, new, .. } => Transition::Moves { from: expected, to: Some(new) },
+        })
+    }
+
+    fn only_reads(&self, op: &RegisterOp) -> bool {
+        matches!(op, RegisterOp::Read(_))
     }
 }

@@ -1,4 +1,5 @@
-//! Against every order there is, and on histories as long as a run's.
+//! Against every order there is, and on histories as long as a run's. Longer ones are in
+//! `tests/linear`.
 
 use super::register::{Register, RegisterOp};
 use super::*;
@@ -7,6 +8,30 @@ use crate::rng::Rng;
 type History = Vec<Operation<RegisterOp>>;
 
 const BUDGET: usize = 1_000_000;
+
+/// A register of which no transitions are known.
+struct Opaque;
+
+impl Model for Opaque {
+    type State = Option<u64>;
+    type Op = RegisterOp;
+
+    fn init(&self) -> Option<u64> {
+        Register.init()
+    }
+
+    fn step(&self, state: &Option<u64>, op: &RegisterOp) -> Option<Option<u64>> {
+        Register.step(state, op)
+    }
+
+    fn step_blindly(&self, state: &Option<u64>, op: &RegisterOp) -> Option<u64> {
+        Register.step_blindly(state, op)
+    }
+
+    fn only_reads(&self, op: &RegisterOp) -> bool {
+        Register.only_reads(op)
+    }
+}
 
 /// Tries every order, with and without each operation of unknown outcome.
 fn brute(history: &History, placed: u32, state: Option<u64>) -> bool {
@@ -26,8 +51,23 @@ fn brute(history: &History, placed: u32, state: Option<u64>) -> bool {
     })
 }
 
-fn random_op(rng: &mut Rng, values: u64) -> RegisterOp {
-    let value = |rng: &mut Rng| rng.below(values);
+/// How many operations had ended before the first that makes it wrong, and where that stands.
+fn brute_evidence(history: &History) -> Option<(usize, usize)> {
+    let mut ends: Vec<(u64, usize)> =
+        history.iter().enumerate().filter_map(|(index, operation)| Some((operation.end?, index))).collect();
+    ends.sort_unstable();
+    ends.iter().enumerate().find_map(|(explained, (end, stuck))| {
+        let mut history = history.clone();
+        history.retain(|operation| operation.call < *end);
+        for operation in &mut history {
+            operation.end = operation.end.filter(|other| other <= end);
+        }
+        (!brute(&history, 0, None)).then_some((explained, *stuck))
+    })
+}
+
+fn random_op(rng: &mut Rng, values: u64, unique: Option<u64>) -> RegisterOp {
+    let value = |rng: &mut Rng| unique.unwrap_or_else(|| rng.below(values));
     let seen = |rng: &mut Rng| Some(rng.below(values + 1)).filter(|value| *value < values);
     match rng.below(5) {
         0 | 1 => RegisterOp::Read(seen(rng)),
@@ -36,19 +76,23 @@ fn random_op(rng: &mut Rng, values: u64) -> RegisterOp {
     }
 }
 
-/// Times at random; every outcome with the same chance, so that many histories are impossible.
+/// Times at random; every outcome with the same chance, so that many histories are impossible. In
+/// every second one no value is written twice.
 fn random_history(rng: &mut Rng, operations: u64) -> History {
     let mut times: Vec<u64> = (0..operations * 2).collect();
     for last in (1..times.len()).rev() {
         times.swap(last, rng.below(last as u64 + 1) as usize);
     }
-    let operation = |pair: &[u64]| {
+    let unique = rng.chance(500);
+    let values = if unique { operations } else { rng.within(2..5) };
+    let unknown_per_mille = *rng.pick(&[100, 300, 600]);
+    let operation = |(number, pair): (usize, &[u64])| {
         let (call, end) = (pair[0].min(pair[1]), pair[0].max(pair[1]));
-        Operation { op: random_op(rng, 3), call, end: Some(end) }
+        Operation { op: random_op(rng, values, unique.then_some(number as u64)), call, end: Some(end) }
     };
-    let mut history: History = times.chunks(2).map(operation).collect();
+    let mut history: History = times.chunks(2).enumerate().map(operation).collect();
     for operation in &mut history {
-        if !matches!(operation.op, RegisterOp::Read(_)) && rng.chance(300) {
+        if !matches!(operation.op, RegisterOp::Read(_)) && rng.chance(unknown_per_mille) {
             operation.end = None;
         }
     }
@@ -59,17 +103,22 @@ fn random_history(rng: &mut Rng, operations: u64) -> History {
 fn it_agrees_with_every_order_there_is() {
     let mut rng = Rng::new(1);
     let (mut good, mut bad, mut unknown) = (0, 0, 0);
-    for round in 0..30_000 {
-        let operations = 2 + rng.below(6);
+    for round in 0..40_000 {
+        let operations = 2 + rng.below(7);
         let history = random_history(&mut rng, operations);
         let expected = brute(&history, 0, None);
-        let found = check(&Register, &history, BUDGET);
-        assert_eq!(found == Verdict::Linearizable, expected, "round {round}: {found:?} for {history:?}");
-        assert_ne!(found, Verdict::Undecided);
+        let evidence = brute_evidence(&history);
+        assert_eq!(evidence.is_none(), expected, "what is wrong is so from some end on");
+        for found in [check(&Register, &history, BUDGET), check(&Opaque, &history, BUDGET)] {
+            let expected = evidence.map_or(Verdict::Linearizable, |(explained, stuck)| {
+                Verdict::NotLinearizable { explained, stuck }
+            });
+            assert_eq!(found, expected, "round {round}: {history:?}");
+        }
         (good, bad) = (good + u32::from(expected), bad + u32::from(!expected));
         unknown += history.iter().filter(|operation| operation.end.is_none()).count();
     }
-    assert!(good > 5_000 && bad > 5_000 && unknown > 10_000, "{good} {bad} {unknown}");
+    assert!(good > 8_000 && bad > 10_000 && unknown > 30_000, "{good} {bad} {unknown}");
 }
 
 /// What `clients` could have seen of a register, `unknown_per_mille` of the writes without an answer.
@@ -107,19 +156,29 @@ fn possible_history(rng: &mut Rng, operations: usize, clients: u64, unknown_per_
     history
 }
 
+/// Calls of which a model says nothing are searched as well, if not as many.
 #[test]
 fn a_long_history_is_decided_and_one_wrong_read_in_it_is_found() {
-    let mut rng = Rng::new(2);
-    for (operations, clients, unknown) in [(10_000, 8, 0), (10_000, 6, 5), (3_000, 4, 20)] {
-        let mut history = possible_history(&mut rng, operations, clients, unknown);
-        assert_eq!(check(&Register, &history, BUDGET), Verdict::Linearizable, "{operations} {unknown}");
-        let read = |operation: &&mut Operation<RegisterOp>| {
+    fn judged<M: Model<Op = RegisterOp>>(model: &M, history: &mut History, what: &str) {
+        assert_eq!(check(model, history, 100 * BUDGET), Verdict::Linearizable, "{what}");
+        let is_read = |operation: &Operation<RegisterOp>| {
             matches!(operation.op, RegisterOp::Read(Some(_))) && operation.end.is_some()
         };
-        let wrong = history.iter_mut().filter(read).nth(operations / 10).expect("a read");
-        wrong.op = RegisterOp::Read(Some(u64::MAX));
-        let verdict = check(&Register, &history, BUDGET);
-        assert!(matches!(verdict, Verdict::NotLinearizable { .. }), "{verdict:?}");
+        let reads: Vec<usize> = (0..history.len()).filter(|index| is_read(&history[*index])).collect();
+        let wrong = reads[reads.len() / 3];
+        history[wrong].op = RegisterOp::Read(Some(u64::MAX));
+        let verdict = check(model, history, 100 * BUDGET);
+        assert!(
+            matches!(verdict, Verdict::NotLinearizable { stuck, .. } if stuck == wrong),
+            "{what}: {verdict:?}"
+        );
+    }
+    let mut rng = Rng::new(2);
+    for (operations, clients, unknown) in [(10_000, 8, 0), (10_000, 6, 5), (3_000, 4, 20)] {
+        let what = format!("{operations} of {clients}, {unknown} unknown");
+        let history = possible_history(&mut rng, operations, clients, unknown);
+        judged(&Register, &mut history.clone(), &what);
+        judged(&Opaque, &mut history.clone(), &what);
     }
 }
 

@@ -20,8 +20,8 @@ use crate::workload::{Call, Entry, History, Record};
 /// The key that a call is about, as text; `None` is a key, too.
 pub(super) type KeyOf<M> = Arc<dyn Fn(&CallOf<M>) -> String + Send + Sync>;
 
-/// After how many states a search is given up.
-const BUDGET: usize = 200_000;
+/// After how many steps a search is given up; each restores a machine and tells it one thing.
+const BUDGET: usize = 1_000_000;
 
 /// Says whether what happened to each key is linearizable.
 pub(super) fn by_key<M: Simulated>(
@@ -53,7 +53,7 @@ pub(super) fn by_key<M: Simulated>(
                 );
                 return (verdict, what);
             }
-            Verdict::Undecided => return (verdict, format!("key {key}: given up after {BUDGET} states")),
+            Verdict::Undecided => return (verdict, format!("key {key}: given up after {BUDGET} steps")),
         }
     }
     (Verdict::Linearizable, String::new())
@@ -164,5 +164,9 @@ impl<M: Simulated> Model for MachineModel<'_, M> {
             }
             Op::Read { .. } => state.clone(),
         }
+    }
+
+    fn only_reads(&self, op: &Op) -> bool {
+        matches!(op, Op::Read { .. })
     }
 }

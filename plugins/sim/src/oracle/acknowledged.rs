@@ -13,7 +13,9 @@ use crate::observe::{AppliedCommand, Observation, World};
 /// bytes, so a workload's commands must all differ.
 #[derive(Debug, Default)]
 pub struct Acknowledged {
-    acknowledged: BTreeMap<Position, (Bytes, Bytes)>,
+    promised: BTreeMap<Position, (Bytes, Bytes)>,
+    /// Every command that anybody has applied.
+    applied: BTreeSet<Bytes>,
     refused: BTreeSet<Bytes>,
 }
 
@@ -30,12 +32,13 @@ impl Oracle for Acknowledged {
         match observation {
             Observation::Applied { applied } => {
                 let position = applied.position;
+                self.applied.insert(applied.command.clone());
                 if self.refused.contains(&applied.command) {
                     return Err(format!(
                         "n{node} applies at {position} what a client was told is not applied"
                     ));
                 }
-                if self.acknowledged.get(&position).is_some_and(|promise| *promise != told(applied)) {
+                if self.promised.get(&position).is_some_and(|promise| *promise != told(applied)) {
                     return Err(format!(
                         "n{node} applies something else at {position} than was acknowledged"
                     ));
@@ -47,13 +50,13 @@ impl Oracle for Acknowledged {
                 if world.applied.get(&position).map(told) != Some(told(applied)) {
                     return Err(format!("a client is told of {position} what nobody has applied there"));
                 }
-                match self.acknowledged.insert(position, told(applied)) {
+                match self.promised.insert(position, told(applied)) {
                     None => Ok(()),
                     Some(_) => Err(format!("two clients are told that {position} is theirs")),
                 }
             }
             Observation::Refused { command } => {
-                if world.applied.values().any(|applied| applied.command == **command) {
+                if self.applied.contains(*command) {
                     return Err("a client is told that a command is not applied, and it is".to_owned());
                 }
                 self.refused.insert((*command).clone());

@@ -60,8 +60,8 @@ pub struct RegistersWorkload {
     pub keys: u64,
 }
 
-/// After how many states a search is given up: some seconds.
-const BUDGET: usize = 3_000_000;
+/// After how many steps a search is given up: some seconds.
+const BUDGET: usize = 50_000_000;
 
 impl Workload for RegistersWorkload {
     type Machine = Registers;
@@ -91,9 +91,11 @@ impl Workload for RegistersWorkload {
     }
 
     fn judge(&self, history: History<'_>) -> (Verdict, String) {
-        for key in 0..self.keys {
-            let operations: Vec<_> =
-                history.records.iter().filter_map(|record| of_key(key, record)).collect();
+        let mut keys: BTreeMap<u64, Vec<Operation<RegisterOp>>> = BTreeMap::new();
+        for (key, operation) in history.records.iter().filter_map(operation) {
+            keys.entry(key).or_default().push(operation);
+        }
+        for (key, operations) in keys {
             let verdict = check(&Register, &operations, BUDGET);
             if let Verdict::NotLinearizable { stuck, .. } = verdict {
                 let around = &operations[stuck.saturating_sub(4)..(stuck + 5).min(operations.len())];
@@ -104,7 +106,7 @@ impl Workload for RegistersWorkload {
                 );
             }
             if verdict == Verdict::Undecided {
-                return (verdict, format!("register {key}: given up after {BUDGET} states"));
+                return (verdict, format!("register {key}: given up after {BUDGET} steps"));
             }
         }
         (Verdict::Linearizable, String::new())
@@ -143,10 +145,10 @@ fn word(value: Option<u64>) -> String {
     value.map_or_else(|| "nothing".to_owned(), |value| value.to_string())
 }
 
-/// The operation of a record, when it is one of this key.
-fn of_key(key: u64, record: &Record) -> Option<Operation<RegisterOp>> {
+/// The operation of a record, and of which register it is. A read without an answer is none.
+fn operation(record: &Record) -> Option<(u64, Operation<RegisterOp>)> {
     let answer = record.ended.as_ref().map(|(_, answer)| answer);
-    let (of, op) = match &record.call {
+    let (key, op) = match &record.call {
         Call::Write(command) => match RegistersCommand::decode(command).expect("the client encoded it") {
             RegistersCommand::Put { key, value, .. } => (key, RegisterOp::Write(value)),
             RegistersCommand::Cas { key, expected, new } => {
@@ -163,5 +165,5 @@ fn of_key(key: u64, record: &Record) -> Option<Operation<RegisterOp>> {
         }
     };
     let end = record.ended.as_ref().map(|(end, _)| *end);
-    (of == key).then_some(Operation { op, call: record.began, end })
+    Some((key, Operation { op, call: record.began, end }))
 }
