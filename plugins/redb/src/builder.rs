@@ -19,6 +19,7 @@ use crate::node_file;
 use crate::read;
 use crate::snapshot::{self, Snapshots};
 use crate::storage::{RedbStorage, Shared};
+use crate::witness::{self, Witness};
 use crate::writer::{Done, Parts, Space, Writer, queue};
 
 const MIB: u64 = 1024 * 1024;
@@ -150,7 +151,7 @@ impl Builder {
         }
         let lock = files.lock(&dir.join(LOCK)).map_err(io("lock"))?;
         let lock = lock.ok_or_else(|| StorageError::InUse { path: dir.to_owned() })?;
-        for temp in [node_file::TEMP, database::TEMP] {
+        for temp in [node_file::TEMP, database::TEMP, witness::TEMP] {
             if self.exists(temp)? {
                 files.remove(&dir.join(temp)).map_err(io("clean up"))?;
             }
@@ -172,9 +173,10 @@ impl Builder {
             // vote without a word.
             check_pages: true,
         };
+        let seen = witness::last_seen(files, &self.dir);
         if !self.exists(database::NAME)? {
-            if identity.is_some() {
-                // NODE is written after the log was made: someone removed it.
+            if identity.is_some() || seen.is_some() {
+                // NODE is written after the log was made, and so is a witness: someone removed it.
                 let what = settings.path.display().to_string();
                 return Err(StorageError::Corrupt { what, detail: "it is missing".to_owned() });
             }
@@ -182,7 +184,7 @@ impl Builder {
         }
         let known = files.allocated(&settings.path);
         settings.known = known.map_err(|error| StorageError::io("measure", settings.path.clone(), error))?;
-        Ok((identity, Db::open(settings)?))
+        Ok((identity, Db::open(settings, seen.unwrap_or(0))?))
     }
 
     fn exists(&self, name: &str) -> Result<bool, StorageError> {
@@ -202,6 +204,7 @@ impl Builder {
         health: Arc<Watched<Health>>,
         space: Space,
     ) -> RedbStorage {
+        let witness = Witness::begin(self.hooks.files.clone(), &self.dir, db.last_flushed());
         let (db, done) = (Arc::new(db), Arc::new(Done::new()));
         let snapshots = Arc::new(snapshots);
         let (queue, jobs) = queue();
@@ -215,6 +218,7 @@ impl Builder {
             own_thread: self.hooks.spawn.is_none(),
             sleep: self.hooks.sleep,
             space,
+            witness,
             purged,
             lock: Some(lock),
             done: done.clone(),

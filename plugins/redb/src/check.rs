@@ -17,7 +17,16 @@ const CHECKING: &str = "check log.redb";
 /// Whether there is no entry, vote or marker of any group.
 pub(crate) fn is_empty(tables: &Tables) -> Result<bool, StorageError> {
     let log = tables.log.first().map_err(at(CHECKING))?;
-    Ok(log.is_none() && tables.meta.first().map_err(at(CHECKING))?.is_none())
+    if log.is_some() {
+        return Ok(false);
+    }
+    for value in tables.meta.iter().map_err(at(CHECKING))? {
+        // The number of a commit is no group's.
+        if value.map_err(at(CHECKING))?.0.value().1 != Name::Commit.as_str() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Reads everything, and fails on the first thing that cannot be.
@@ -80,8 +89,7 @@ fn values(tables: &Tables) -> Result<BTreeMap<GroupId, u64>, StorageError> {
     for row in tables.meta.iter().map_err(at(CHECKING))? {
         let (key, value) = row.map_err(at(CHECKING))?;
         let (group, name) = (GroupId(key.value().0), key.value().1);
-        let known = [Name::Vote, Name::Committed, Name::Purged];
-        let Some(name) = known.into_iter().find(|known| known.as_str() == name) else {
+        let Some(name) = Name::ALL.into_iter().find(|known| known.as_str() == name) else {
             return Err(damaged(format!("a value of {group} is named {name}")));
         };
         let body = meta::decode(group, name, value.value())?;

@@ -1,6 +1,7 @@
 //! `log.redb`: created so that a crash leaves it whole or not there, opened, reopened, closed.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use quorate::error::StorageError;
@@ -13,6 +14,7 @@ use crate::autopsy;
 use crate::backend::{PAGE, Preallocated, Shared};
 use crate::error::{at, damaged, guarded, in_file};
 use crate::hooks::{Files, Open, OpenBackend};
+use crate::read;
 
 /// The file's name.
 pub(crate) const NAME: &str = "log.redb";
@@ -62,6 +64,8 @@ pub(crate) struct Db {
     slot: RwLock<Option<Database>>,
     settings: Settings,
     shared: Arc<Shared>,
+    /// The number of the last commit that is known to be flushed.
+    flushed: AtomicU64,
 }
 
 impl Db {
@@ -82,8 +86,10 @@ impl Db {
         renamed.map_err(|error| StorageError::io("create", settings.path.clone(), error))
     }
 
-    /// Opens the file, which is there. An error of a damaged one names what it lost.
-    pub(crate) fn open(settings: Settings) -> Result<Self, StorageError> {
+    /// Opens the file, which is there. An error of a damaged one names what it lost. Commit `seen` was
+    /// flushed, 0 is none: redb goes back to the commit before one whose checksums differ, which is
+    /// right for one that was torn, and a loss for one that was flushed.
+    pub(crate) fn open(settings: Settings, seen: u64) -> Result<Self, StorageError> {
         let shared = Arc::new(Shared::default());
         let opened = guarded(|| open(&settings, Open::Existing, shared.clone()));
         let database = opened.map_err(|error| match error {
@@ -93,10 +99,21 @@ impl Db {
             }
             error => error,
         })?;
-        let db = Self { slot: RwLock::new(Some(database)), settings, shared };
+        let db = Self { slot: RwLock::new(Some(database)), settings, shared, flushed: AtomicU64::new(seen) };
         // A file without the tables is some other program's.
-        db.read(|_| Ok(()))?;
+        let number = db.with(|database| last_commit(database, seen))?;
+        db.flushed(number);
         Ok(db)
+    }
+
+    /// The number of the last commit that is known to be flushed; 0 is none.
+    pub(crate) fn last_flushed(&self) -> u64 {
+        self.flushed.load(Ordering::Relaxed)
+    }
+
+    /// Commit `number` is flushed.
+    pub(crate) fn flushed(&self, number: u64) {
+        self.flushed.store(number, Ordering::Relaxed);
     }
 
     /// Whether to take no space ahead of need.
@@ -167,7 +184,12 @@ impl Db {
         self.shared.forget();
         // A check of the whole file is for the start; this is in the middle of a write.
         let settings = Settings { check_pages: false, known: u64::MAX, ..self.settings.clone() };
-        *slot = Some(guarded(|| open(&settings, Open::Existing, self.shared.clone()))?);
+        let opened = guarded(|| {
+            let database = open(&settings, Open::Existing, self.shared.clone())?;
+            last_commit(&database, self.last_flushed())?;
+            Ok(database)
+        });
+        *slot = Some(opened.map_err(in_file(&settings.path))?);
         Ok(())
     }
 
@@ -189,6 +211,21 @@ impl Db {
             Ok(taken.saturating_sub(used))
         })
     }
+}
+
+/// The number of the last commit that the file holds: an error when it is before `seen`, which was
+/// flushed.
+fn last_commit(database: &Database, seen: u64) -> Result<u64, StorageError> {
+    const READING: &str = "read log.redb";
+    let txn = database.begin_read().map_err(at(READING))?;
+    txn.open_table(LOG).map_err(at(READING))?;
+    let number = read::commit(&txn.open_table(META).map_err(at(READING))?)?;
+    if number < seen {
+        return Err(damaged(format!(
+            "commit {seen} was flushed, and is lost: the last one that is whole is {number}"
+        )));
+    }
+    Ok(number)
 }
 
 /// Closes what was open. The data is safe whatever this says: each commit was flushed, and a file
@@ -221,10 +258,16 @@ fn open(settings: &Settings, how: Open, shared: Arc<Shared>) -> Result<Database,
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// One flush a commit. What a power cut tears is told by checksums when the file is opened.
+    ///
+    /// A bit that flips in the last commit looks the same. After a death of the process `log.seen`
+    /// says that the commit was flushed, and the open fails. After a power cut `log.seen` may lag
+    /// behind, since it is not flushed: then damage to the very last commit before the cut is taken
+    /// for a torn write, and that commit is lost without an error.
     #[default]
     OnePhase,
-    /// Two flushes a commit: the data first, then the switch to it. For a disk whose users could
-    /// craft entries so that torn ones have the right checksum.
+    /// Two flushes a commit: the data first, then the switch to it. Damage to the last commit is then
+    /// an error after a power cut, too. Also for a disk whose users could craft entries so that torn
+    /// ones have the right checksum.
     TwoPhase,
 }
 

@@ -1,7 +1,9 @@
-//! The values beside the log: vote, committed, purged, each with a checksum of its own.
+//! The values beside the log: vote, committed, purged, and the number of the commit, each with a
+//! checksum of its own.
 //!
 //! `version u8 | body | crc32c u32` over group, name, version and body, so that a value under the
-//! key of another is damage too. The body of `purged` is the index, then the framework's marker.
+//! key of another is damage too. The body of `purged` is the index, then the framework's marker;
+//! that of `commit`, which stands under group 0 and is the whole file's, is the number, `u64`.
 
 use bytes::Bytes;
 use quorate::error::StorageError;
@@ -18,15 +20,24 @@ pub(crate) enum Name {
     Committed,
     /// The last index purged, and its marker.
     Purged,
+    /// The number of the commit that wrote it. It is no group's: see [`COMMIT_GROUP`].
+    Commit,
 }
 
+/// Where the number of the commit stands.
+pub(crate) const COMMIT_GROUP: GroupId = GroupId(0);
+
 impl Name {
+    /// Every name there is.
+    pub(crate) const ALL: [Self; 4] = [Self::Vote, Self::Committed, Self::Purged, Self::Commit];
+
     /// As in the key.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Vote => "vote",
             Self::Committed => "committed",
             Self::Purged => "purged",
+            Self::Commit => "commit",
         }
     }
 }
@@ -53,6 +64,18 @@ impl Purged {
         };
         Ok(Self { upto: u64::from_le_bytes(*upto), marker: body.slice(upto.len()..) })
     }
+}
+
+/// The value for the number of a commit.
+pub(crate) fn encode_commit(number: u64) -> Vec<u8> {
+    encode(COMMIT_GROUP, Name::Commit, &number.to_le_bytes())
+}
+
+/// The number of a commit, checked.
+pub(crate) fn decode_commit(value: &[u8]) -> Result<u64, StorageError> {
+    let body = decode(COMMIT_GROUP, Name::Commit, value)?;
+    let number = body.as_ref().try_into().map(u64::from_le_bytes);
+    number.map_err(|_| damaged(COMMIT_GROUP, Name::Commit, "it is no number"))
 }
 
 /// The value for `body`.
@@ -90,7 +113,11 @@ fn checksum(group: GroupId, name: Name, content: &[u8]) -> u32 {
 }
 
 fn damaged(group: GroupId, name: Name, detail: &str) -> StorageError {
-    StorageError::Corrupt { what: format!("the {} of {group}", name.as_str()), detail: detail.to_owned() }
+    let what = match name {
+        Name::Commit => "the number of the commit".to_owned(),
+        name => format!("the {} of {group}", name.as_str()),
+    };
+    StorageError::Corrupt { what, detail: detail.to_owned() }
 }
 
 #[cfg(test)]
@@ -101,6 +128,14 @@ mod tests {
     fn a_value_has_these_bytes() {
         let value = encode(GroupId(7), Name::Vote, b"T3 n1");
         assert_eq!(value, *b"\x01T3 n1\xed\x90\x66\x3b");
+    }
+
+    #[test]
+    fn the_number_of_a_commit_has_these_bytes() {
+        let value = encode_commit(0x0102);
+        assert_eq!(value, *b"\x01\x02\x01\0\0\0\0\0\0\x90\x61\x0e\x7c");
+        assert_eq!(decode_commit(&value).expect("whole"), 0x0102);
+        assert!(decode_commit(&encode(COMMIT_GROUP, Name::Commit, b"T3 n1")).is_err());
     }
 
     #[test]

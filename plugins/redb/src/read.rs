@@ -147,6 +147,14 @@ pub(crate) fn purged(
     value(meta, group, Name::Purged)?.map(|body| Purged::parse(group, &body)).transpose()
 }
 
+/// The number of the last commit of the file; 0 in one that was never written, or not since commits
+/// have numbers.
+pub(crate) fn commit(meta: &impl ReadableTable<MetaKey, &'static [u8]>) -> Result<u64, StorageError> {
+    let key = (meta::COMMIT_GROUP.get(), Name::Commit.as_str());
+    let found = meta.get(key).map_err(at(READING))?;
+    found.map_or(Ok(0), |value| meta::decode_commit(value.value()))
+}
+
 fn value(
     meta: &impl ReadableTable<MetaKey, &'static [u8]>,
     group: GroupId,

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-/// A file system, or a simulated one. Calls block; none of them is on the path of a write.
+/// A file system, or a simulated one. Calls block; of them all [`WriteFile::append`] alone is on the
+/// path of a write, with a few bytes that are not flushed.
 pub trait Files: Send + Sync + 'static {
     /// Creates `dir` and what is missing above it.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;

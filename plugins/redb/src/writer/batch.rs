@@ -33,6 +33,8 @@ pub(super) struct Batch<'a> {
     pub(super) sweep: Option<Amount>,
     /// The same batch failed before and may or may not be on the disk.
     pub(super) replay: bool,
+    /// The commit's own.
+    pub(super) number: u64,
 }
 
 /// What follows from a batch that was committed.
@@ -83,7 +85,7 @@ impl Batch<'_> {
             for job in &*self.jobs {
                 open.apply(job.group, &job.write)?;
             }
-            open.finish(self.pending, self.sweep)?
+            open.finish(self.pending, self.sweep, self.number)?
         };
         txn.commit().map_err(at("flush log.redb"))?;
         Ok(outcome)
@@ -131,7 +133,7 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// The table of values: opened by those that use it alone, which an append does not.
+    /// The table of values.
     fn meta(&self) -> Result<Table<'a, MetaKey, &'static [u8]>, StorageError> {
         self.txn.open_table(META).map_err(at(WRITING))
     }
@@ -273,18 +275,20 @@ impl<'a> Open<'a> {
         mut self,
         pending: &BTreeMap<GroupId, u64>,
         sweep: Option<Amount>,
+        number: u64,
     ) -> Result<Outcome, StorageError> {
         while let Some(group) = self.rows.keys().next().copied() {
             self.put_row(group)?;
         }
         let values = std::mem::take(&mut self.values);
-        if !values.is_empty() {
-            let mut meta = self.meta()?;
-            for ((group, name), value) in values {
-                meta.insert((group.get(), name.as_str()), value.as_slice()).map_err(at(WRITING))?;
-                self.outcome.written.bytes += value.len();
-            }
+        let mut meta = self.meta()?;
+        for ((group, name), value) in values {
+            meta.insert((group.get(), name.as_str()), value.as_slice()).map_err(at(WRITING))?;
+            self.outcome.written.bytes += value.len();
         }
+        let key = (meta::COMMIT_GROUP.get(), Name::Commit.as_str());
+        meta.insert(key, meta::encode_commit(number).as_slice()).map_err(at(WRITING))?;
+        drop(meta);
         if let Some(most) = sweep {
             (self.outcome.swept, self.outcome.removed) = sweep::remove(&mut self.log, pending, most)?;
         }

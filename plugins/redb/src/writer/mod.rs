@@ -33,6 +33,7 @@ use crate::error::again;
 use crate::hooks::{Lock, Pause, Sleep};
 use crate::read::Extent;
 use crate::snapshot::Snapshots;
+use crate::witness::Witness;
 
 /// How often a disk that is nearly full is looked at while nothing is written.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -80,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) sleep: Sleep,
     /// The room there is.
     pub(crate) space: Space,
+    /// Told of every commit that is flushed.
+    pub(crate) witness: Witness,
     /// Purge markers found at the start: rows below them may be left.
     pub(crate) purged: BTreeMap<GroupId, u64>,
     /// The directory's lock, released last.
@@ -95,6 +98,8 @@ pub(crate) struct Writer {
     extents: BTreeMap<GroupId, Extent>,
     committed: BTreeMap<GroupId, Bytes>,
     sweep: Sweep,
+    /// The number of the last commit that was tried.
+    number: u64,
     /// Those of the batch that is on the disk; empty between batches.
     receipts: Vec<Flushed>,
     /// Purged by the batch that is on the disk; empty between batches.
@@ -123,12 +128,14 @@ impl Writer {
     pub(crate) fn new(mut parts: Parts) -> Self {
         let sweep = Sweep::new(std::mem::take(&mut parts.purged));
         let intake = Intake::new(parts.batch_bytes);
+        let number = parts.db.last_flushed();
         Self {
             parts,
             intake,
             extents: BTreeMap::new(),
             committed: BTreeMap::new(),
             sweep,
+            number,
             receipts: Vec::new(),
             passed: BTreeMap::new(),
             timer: None,
@@ -243,6 +250,7 @@ impl Writer {
         for (group, upto) in std::mem::take(&mut self.passed) {
             self.parts.snapshots.passed(group, upto);
         }
+        self.parts.witness.tend();
         self.growing = self.parts.db.grow();
         if self.parts.space.due() {
             self.look();
@@ -260,6 +268,7 @@ impl Writer {
             if let Err(error) = self.commit(&mut Vec::new(), Some(sweep)) {
                 return self.fail(Vec::new(), &error);
             }
+            self.parts.witness.tend();
         }
         if self.parts.space.short() {
             self.look();
@@ -302,6 +311,9 @@ impl Writer {
                 self.attempt(jobs, sweep, true)?
             }
         };
+        // Before anyone is told: what is acknowledged is witnessed.
+        self.parts.db.flushed(self.number);
+        self.parts.witness.saw(self.number);
         self.committed.clear();
         self.extents.extend(outcome.extents);
         for (group, upto) in outcome.swept {
@@ -321,6 +333,8 @@ impl Writer {
         replay: bool,
     ) -> Result<Outcome, StorageError> {
         self.parts.db.forget_failures();
+        // One that failed may be on the disk: no other has its number.
+        self.number += 1;
         // Nobody uses the receipts of a commit that began without writes.
         let joins = !jobs.is_empty() && self.joins();
         let batch = Batch {
@@ -336,6 +350,7 @@ impl Writer {
             pending: self.sweep.pending(),
             sweep,
             replay,
+            number: self.number,
         };
         self.parts.db.with(|database| batch.commit(self.parts.durability, database))
     }

@@ -40,7 +40,7 @@ fn a_fresh_directory_has_these_files_and_no_identity() {
     let mut names: Vec<_> =
         fs::read_dir(&dir).expect("made").map(|entry| entry.expect("readable").file_name()).collect();
     names.sort();
-    assert_eq!(names, ["LOCK", "NODE", "ballast", "log.redb", "snap"]);
+    assert_eq!(names, ["LOCK", "NODE", "ballast", "log.redb", "log.seen", "snap"]);
     assert_eq!(fs::metadata(dir.join("ballast")).expect("there").len(), 16 << 20);
 }
 

@@ -101,6 +101,8 @@ struct State {
     syncs: u64,
     capacity: Option<u64>,
     syncs_fail: bool,
+    /// There is no space for writes to this name, and to what is to take it.
+    full_for: Option<PathBuf>,
     read_only: bool,
     /// How many reads of the file under redb succeed before they fail.
     reads_left: Option<u64>,
@@ -153,6 +155,29 @@ impl Disk {
     /// How many bytes are taken.
     pub(crate) fn used(&self) -> u64 {
         self.lock().used()
+    }
+
+    /// From now on, or no longer, there is no space for a file of this name: for what is created under
+    /// it, with `.tmp` behind it as well.
+    pub(crate) fn fail_writes_of(&self, path: Option<&Path>) {
+        self.lock().full_for = path.map(Path::to_owned);
+    }
+
+    /// What was written to a file and its name are on the disk, whatever a power cut does.
+    pub(crate) fn keep(&self, path: &Path) {
+        let mut state = self.lock();
+        let Some(inode) = state.names.get(path).copied() else { return };
+        state.durable_names.insert(path.to_owned(), inode);
+        let inode = state.inodes.get_mut(&inode).expect("a name has an inode");
+        inode.durable = inode.live.clone();
+        inode.unsynced.clear();
+    }
+
+    /// Removes a file, behind everyone's back.
+    pub(crate) fn remove(&self, path: &Path) {
+        let mut state = self.lock();
+        state.names.remove(path);
+        state.durable_names.remove(path);
     }
 
     /// From now on, or no longer, flushes fail.
@@ -314,8 +339,18 @@ impl State {
         named.iter().map(|inode| self.inodes[inode].space()).sum()
     }
 
+    /// Whether [`Disk::fail_writes_of`] was told of the file.
+    fn is_full_for(&self, inode: u64) -> bool {
+        let Some(full) = &self.full_for else { return false };
+        let named = self.names.iter().filter(|(_, of)| **of == inode).map(|(path, _)| path);
+        named.into_iter().any(|path| path == full || path.with_extension("") == *full)
+    }
+
     fn apply(&mut self, inode: u64, change: Change) -> io::Result<()> {
         self.change()?;
+        if self.is_full_for(inode) {
+            return Err(ErrorKind::StorageFull.into());
+        }
         let room = self.capacity.map(|capacity| capacity.saturating_sub(self.used()));
         let inode = self.inodes.get_mut(&inode).expect("a handle has an inode");
         match &change {

@@ -15,3 +15,4 @@ mod power;
 mod random;
 mod resume;
 mod snapshots;
+mod witness;
