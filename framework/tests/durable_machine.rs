@@ -9,14 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use quorate::client::Consistency;
-use quorate::error::{MachineError, RestoreError, StartError};
+use quorate::error::{MachineError, NotApplied, RestoreError, StartError, WriteError};
 use quorate::node::config::Config;
 use quorate::node::status::Status;
 use quorate::state_machine::{
     AnyMachine, ApplyContext, ArgumentReader, ArgumentWriter, DecodeError, DurableStateMachine, EncodeError,
     QueryContext, Replicated, Wire, read_postcard, write_postcard,
 };
-use quorate::storage::MemoryStorage;
+use quorate::storage::{Health, MemoryStorage};
 use quorate::testing::Seeded;
 use quorate::testing::state_machine::{Durably, MachineHarness};
 use quorate::transport::{MemoryNetwork, Transport};
@@ -36,6 +36,7 @@ struct Disk {
     seen: State,
     flushed: State,
     broken: Option<Broken>,
+    health: Health,
     /// How many commands were applied, again and again or not.
     applied: u64,
 }
@@ -163,6 +164,10 @@ impl DurableStateMachine for Sum {
         self.with(|disk| (disk.seen, disk.flushed) = (state.clone(), state));
         Ok(())
     }
+
+    fn health(&self) -> Health {
+        self.with(|disk| disk.health)
+    }
 }
 
 struct Harness;
@@ -270,6 +275,31 @@ async fn a_failure_of_the_machine_stops_the_node_and_says_why() {
     assert_eq!(forgotten, "the machine could not answer every command: 0 responses to 1 commands");
     let query = rig.stopped_by(Broken::Query).await;
     assert_eq!(query, "the machine could not answer a query: the disk is broken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_short_of_room_makes_the_node_refuse_writes_until_it_has_some() {
+    let rig = Rig::default();
+    let node = rig.start().await.expect("a fresh cluster of one");
+    let client = node.plain_client();
+    // Behind the leader's own first entry nothing is applied but what is written here.
+    client.write(&Number(0)).await.expect("there is room");
+    rig.machine.with(|disk| disk.health = Health::Low);
+    client.write(&Number(1)).await.expect("it asks after it has applied");
+    status(&node, |status| status.health == Health::Low).await;
+    let refused = client.write(&Number(2)).await;
+    assert!(matches!(refused, Err(WriteError::NotApplied(NotApplied::DiskFull))), "{refused:?}");
+    assert_eq!(client.read(&Number(0)).await, Ok(Number(1)), "reads go on");
+    rig.machine.with(|disk| disk.health = Health::Ok);
+    status(&node, |status| status.health == Health::Ok).await;
+    client.write(&Number(3)).await.expect("there is room");
+    assert_eq!(client.read(&Number(0)).await, Ok(Number(4)), "what was refused was not applied");
+    node.shutdown().await.expect("in good order");
+    rig.machine.with(|disk| disk.health = Health::Low);
+    let node = rig.start().await.expect("it starts");
+    let refused = node.plain_client().write(&Number(5)).await;
+    assert!(matches!(refused, Err(WriteError::NotApplied(NotApplied::DiskFull))), "{refused:?}");
+    assert_eq!(node.status().get().health, Health::Low);
 }
 
 #[tokio::test]

@@ -21,9 +21,10 @@ use crate::format::membership::RawMembership;
 use crate::format::snapshot::Header;
 use crate::log_clock::LogClock;
 use crate::state_machine::erased::{
-    Answer, Applied, Committed, ErasedMachine, MachineFailure, QueryFailure, SnapshotJob,
+    Answer, Applied, Committed, ErasedMachine, MachineFailure, QueryFailure, SnapshotJob, with_sources,
 };
 use crate::state_machine::{ApplyContext, DecodeError};
+use crate::storage::Health;
 use crate::types::{ClusterId, GroupId, LogId, LogTime, Position, Term};
 use crate::watch::Watched;
 
@@ -61,6 +62,8 @@ pub(super) struct Applier {
     pub(super) snapshot_due: Watched<bool>,
     /// The machine's own deadline, when it has one.
     pub(super) deadline: Watched<Option<LogTime>>,
+    /// Whether a machine on a disk has room.
+    pub(super) health: Watched<Health>,
     /// Why the machine can go on no more.
     pub(super) failure: Watched<Option<String>>,
 }
@@ -121,6 +124,7 @@ impl Applier {
         let end = progress.applied.map_or(0, |applied| applied.index + 1);
         clock.seen(progress.time);
         let deadline = recovered.as_ref().map(|_| machine.deadline(progress.time)).transpose()?;
+        let health = machine.health()?;
         Ok(Arc::new(Self {
             cluster,
             group,
@@ -141,6 +145,7 @@ impl Applier {
             waiters: Mutex::default(),
             snapshot_due: Watched::new(false),
             deadline: Watched::new(deadline.flatten()),
+            health: Watched::new(health),
             failure: Watched::new(None),
         }))
     }
@@ -340,11 +345,18 @@ impl Applier {
         if self.durable() && unflushed >= self.flush_bytes {
             self.flush()?;
         }
+        self.look_at_health()?;
         Ok(answers)
     }
 
     fn look_at_deadline(&self, now: LogTime) -> io::Result<()> {
         self.deadline.set(self.machine.deadline(now).map_err(|failure| self.fail(failure))?);
+        Ok(())
+    }
+
+    /// Asks the machine whether it has room.
+    pub(super) fn look_at_health(&self) -> io::Result<()> {
+        self.health.set(self.machine.health().map_err(|failure| self.fail(failure))?);
         Ok(())
     }
 
@@ -358,7 +370,7 @@ impl Applier {
         self.bytes_since_flush.store(0, Ordering::Relaxed);
         self.machine.flush().map_err(|failure| self.fail(failure))?;
         self.flushed_end.fetch_max(end, Ordering::AcqRel);
-        Ok(())
+        self.look_at_health()
     }
 
     /// Whether the log up to `index` is needed no more: what a machine on a disk has of it is flushed.
@@ -408,7 +420,8 @@ impl Applier {
         self.accepts(header).map_err(|error| self.fail(error))?;
         let applied = Applied::from(header.clone());
         let progress = Progress::of(&applied).map_err(|error| self.fail(error))?;
-        self.machine.restore(&applied, input).map_err(|error| self.fail(error))?;
+        let restored = self.machine.restore(&applied, input);
+        restored.map_err(|error| self.fail(with_sources(&error.into())))?;
         *self.progress() = progress;
         self.bytes_since_snapshot.store(0, Ordering::Relaxed);
         if self.durable() {
@@ -416,6 +429,7 @@ impl Applier {
             self.flushed_end.fetch_max(header.last_applied.index.0 + 1, Ordering::AcqRel);
         }
         self.clock.seen(header.clock);
+        self.look_at_health()?;
         self.look_at_deadline(header.clock)
     }
 

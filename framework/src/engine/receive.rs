@@ -159,9 +159,9 @@ impl<RT: Runtime> Group<RT> {
             let len = body.len();
             let request = wire::read_append::<RT>(self.group(), body)?;
             check_sender(peer, &request.vote)?;
-            // What is queued completes from the storage's reserve; nothing is to be added to it. To
+            // What is queued completes from the reserve; nothing is to be added to it. To
             // the leader this node looks unreachable.
-            if !request.entries.is_empty() && self.storage().health().get() != Health::Ok {
+            if !request.entries.is_empty() && self.health() != Health::Ok {
                 return Err(ReceiveError::DiskFull);
             }
             // What is taken in waits for the disk in memory: a bound on that is the leader's brake.

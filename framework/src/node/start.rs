@@ -28,7 +28,7 @@ use crate::state_machine::erased::ErasedMachine;
 use crate::storage::{GroupState, Health, Identity, Storage};
 use crate::transport::Transport;
 use crate::types::{BootId, DiskId, GroupId, LogId, Member, NodeId, PeerId};
-use crate::watch::Watched;
+use crate::watch::{Watched, Watcher};
 
 /// What a node is made of, erased.
 pub(super) struct Parts {
@@ -285,8 +285,11 @@ impl<RT: Runtime> Core<RT> {
         self.host.tasks.spawn::<RT>(asking);
         self.host.tasks.spawn::<RT>(self.clone().follow_group(group.clone()));
         self.host.tasks.spawn::<RT>(self.host.clone().ask_around(GROUP));
+        let machine = group.machine_health();
         drop(self.running.set(Running { group, proposer, barrier }));
-        self.host.tasks.spawn::<RT>(self.clone().follow_health());
+        for health in [self.storage.health(), machine] {
+            self.host.tasks.spawn::<RT>(self.clone().follow_health(health));
+        }
         self.host.open_group(GROUP, Arc::new(PeerService(Arc::downgrade(self))));
         self.status.update(|status| status.phase = Phase::Running);
         Ok(())
@@ -324,15 +327,17 @@ impl<RT: Runtime> Core<RT> {
         }
     }
 
-    async fn follow_health(self: Arc<Self>) {
-        let mut health = self.storage.health();
-        let mut current = Some(health.get());
+    /// Shows the health of storage and machine whenever one of them, which is `one`, changes.
+    async fn follow_health(self: Arc<Self>, mut one: Watcher<Health>) {
+        let Some(running) = self.running.get() else { return };
+        let mut current = Some(one.get());
         while let Some(now) = current {
-            self.status.update(|status| status.health = now);
-            if let (Health::Low | Health::Full, Some(running)) = (now, self.running.get()) {
+            // Looked at under the lock: of two that look at once the later one shows what is.
+            self.status.update(|status| status.health = running.group.health());
+            if let Health::Low | Health::Full = now {
                 running.group.compact();
             }
-            current = health.changed().await;
+            current = one.changed().await;
         }
     }
 }

@@ -80,7 +80,7 @@ pub struct Status {
     pub purged: Option<LogId>,
     /// The members, as far as they are in its log.
     pub membership: Arc<Membership>,
-    /// Whether its storage has room.
+    /// Whether its storage has room, and its machine, when that is on a disk.
     pub health: Health,
 }
 

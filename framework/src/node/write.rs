@@ -109,7 +109,7 @@ impl<RT: Runtime> Core<RT> {
         command: Bytes,
         deadline: RT::Instant,
     ) -> Attempt {
-        if self.storage.health().get() != Health::Ok {
+        if running.group.health() != Health::Ok {
             return NotApplied::DiskFull.into();
         }
         let (len, max) = (command.len(), self.config.limits.max_command_bytes);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{ApplyContext, QueryContext, Replicated, RestoreError};
 use crate::error::BoxError;
+use crate::storage::Health;
 use crate::types::LogTime;
 
 /// A state machine whose state is on a disk, for a state larger than memory, or one that is not to be
@@ -88,6 +89,20 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     fn deadline(&self, now: LogTime) -> Result<Option<LogTime>, Self::Error> {
         let _ = now;
         Ok(None)
+    }
+
+    /// Whether its disk has room for what is still to be applied.
+    ///
+    /// What is committed must be applied, so that an apply that finds no room stops the node. At
+    /// [`Health::Low`] the node refuses new writes as *not applied* instead, as it does when its
+    /// storage says so. What is queued by then must fit: some times the node's `limits.queue_bytes`,
+    /// and what is not written to the disk before a flush. The default is always [`Health::Ok`].
+    ///
+    /// # Called by
+    /// the framework: after every batch, flush and restore, and once a second while it is not
+    /// [`Health::Ok`].
+    fn health(&self) -> Health {
+        Health::Ok
     }
 
     /// Closes its files, so that they can be opened again. Views that are still open may end with an

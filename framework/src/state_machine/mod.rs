@@ -103,13 +103,19 @@ pub trait Service: Replicated {
     type Client: From<crate::client::Client<Self>>;
 }
 
-/// The bytes of a snapshot are not a state of this machine.
+/// A machine could not become what the bytes of a snapshot say.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
     /// They could not be read.
     #[error("the snapshot could not be read")]
     Read(#[from] std::io::Error),
+    /// The state could not be written to the machine's own disk.
+    #[error("the state of the snapshot could not be stored")]
+    Store {
+        /// Why not.
+        source: crate::error::BoxError,
+    },
     /// They cannot be decoded.
     #[error("the snapshot cannot be decoded: {detail}")]
     Decode {

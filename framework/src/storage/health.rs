@@ -1,7 +1,7 @@
 //! Whether there is room for more.
 
-/// The state of a storage, watched by the node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The state of a storage, or of a machine on a disk, watched by the node. The worse is the greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Health {
     /// There is room.

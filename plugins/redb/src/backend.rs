@@ -21,6 +21,11 @@ pub(crate) const PAGE: u64 = 4096;
 
 const ZEROS: &[u8] = &[0; 256 * 1024];
 
+/// Whether there was no space for it.
+pub(crate) fn lacks_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// What a backend and those above redb have to tell each other: how operations failed, for those
 /// who decide what a failed transaction means, and whether space is short.
 #[derive(Debug, Default)]
@@ -63,8 +68,7 @@ impl Shared {
     }
 
     fn add(&self, error: &io::Error, may_lack_space: bool) {
-        let no_space = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-        let seen = if may_lack_space && no_space { &self.no_space } else { &self.other };
+        let seen = if may_lack_space && lacks_space(error) { &self.no_space } else { &self.other };
         seen.store(true, Ordering::Relaxed);
     }
 }

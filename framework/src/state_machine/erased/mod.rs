@@ -17,6 +17,7 @@ use super::{ApplyContext, DecodeError, EncodeError, RestoreError, Wire};
 use crate::error::{BoxError, MachineError};
 use crate::format::membership::RawMembership;
 use crate::format::snapshot::Header;
+use crate::storage::Health;
 use crate::types::{ClusterId, GroupId, LogId, LogTime, Position};
 
 /// The most bytes an answer may have: a constant of the protocol, since every replica must come to
@@ -53,7 +54,7 @@ pub(crate) enum MachineFailure {
 }
 
 /// A failure is told as one text, in the status of a node.
-fn with_sources(error: &BoxError) -> String {
+pub(crate) fn with_sources(error: &BoxError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -160,6 +161,8 @@ pub(crate) trait ErasedMachine: Send + Sync {
     /// old state.
     fn restore(&self, applied: &Applied, input: &mut dyn Read) -> Result<(), RestoreError>;
     fn deadline(&self, now: LogTime) -> Result<Option<LogTime>, MachineFailure>;
+    /// Whether there is room for more.
+    fn health(&self) -> Result<Health, MachineFailure>;
     /// Releases what is open. Called last.
     fn close(&self);
 }

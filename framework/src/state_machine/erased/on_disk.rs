@@ -11,6 +11,7 @@ use super::{
 use crate::error::{BoxError, MachineError};
 use crate::format::applied;
 use crate::state_machine::{DecodeError, DurableStateMachine, QueryContext, Replicated, RestoreError, Wire};
+use crate::storage::Health;
 use crate::types::{LogTime, Position};
 
 /// Erases a durable machine.
@@ -173,6 +174,10 @@ impl<M: DurableStateMachine> ErasedMachine for OnDisk<M> {
 
     fn deadline(&self, now: LogTime) -> Result<Option<LogTime>, MachineFailure> {
         guarded("tell its deadline", || self.0.deadline(now).map_err(failed("tell its deadline")))
+    }
+
+    fn health(&self) -> Result<Health, MachineFailure> {
+        guarded("tell whether it has room", || Ok(self.0.health()))
     }
 
     fn close(&self) {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::error::MachineError;
 use crate::state_machine::{DecodeError, QueryContext, RestoreError, StateMachine, Wire};
+use crate::storage::Health;
 use crate::types::LogTime;
 
 /// Erases a typed machine.
@@ -150,6 +151,10 @@ impl<M: StateMachine> ErasedMachine for Typed<M> {
 
     fn deadline(&self, now: LogTime) -> Result<Option<LogTime>, MachineFailure> {
         Ok(self.read().machine.deadline(now))
+    }
+
+    fn health(&self) -> Result<Health, MachineFailure> {
+        Ok(Health::Ok)
     }
 
     fn close(&self) {}

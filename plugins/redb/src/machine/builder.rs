@@ -14,18 +14,27 @@ use crate::hooks::Hooks;
 pub struct MachineBuilder {
     path: PathBuf,
     cache_bytes: usize,
+    low_water_bytes: u64,
     hooks: Hooks,
 }
 
 impl MachineBuilder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, cache_bytes: 64 << 20, hooks: Hooks::default() }
+        Self { path, cache_bytes: 64 << 20, low_water_bytes: 64 << 20, hooks: Hooks::default() }
     }
 
     /// How many bytes of the tables redb may keep in memory, read or not flushed yet. 64 MiB by
     /// default.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// Below how many free bytes, beside what the cache may hold that is not on the disk yet, the
+    /// machine reports [`Health::Low`](quorate::storage::Health::Low), so that its node refuses new
+    /// writes. 64 MiB by default; with 0 it is never told. What is queued by then must fit.
+    pub fn low_water_bytes(mut self, bytes: u64) -> Self {
+        self.low_water_bytes = bytes;
         self
     }
 
@@ -59,6 +68,7 @@ impl MachineBuilder {
         let file = File::open(Settings {
             path: self.path,
             cache_bytes: self.cache_bytes,
+            low_water_bytes: self.low_water_bytes,
             hooks: self.hooks,
             name: M::NAME,
             version: M::VERSION,

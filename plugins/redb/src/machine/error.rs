@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use quorate::error::{MachineError, StorageError};
 
@@ -17,6 +17,13 @@ pub enum TableError {
     Undeclared {
         /// Its name.
         table: String,
+    },
+    /// There is no room for what is to be written to the machine's file. Nothing is lost: what was not
+    /// flushed is applied again from the log, once the node is started with more room.
+    #[error("no space left on the disk of {}", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
     },
     /// The file is closed.
     #[error("the machine's file is closed")]
@@ -48,6 +55,7 @@ impl From<TableError> for io::Error {
 pub(super) fn told(path: &Path, doing: &'static str, error: TableError) -> MachineError {
     let damaged = |detail: String| StorageError::Corrupt { what: path.display().to_string(), detail }.into();
     match error {
+        TableError::Full { .. } => StorageError::Full { doing }.into(),
         TableError::Redb(redb::Error::DatabaseAlreadyOpen) => {
             StorageError::InUse { path: path.to_owned() }.into()
         }

@@ -4,14 +4,16 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use quorate::error::{MachineError, StorageError};
+use quorate::storage::Health;
 use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition, WriteTransaction};
 
 use super::error::{guarded, told};
 use super::{DeclaredTable, TableError};
-use crate::backend::Preallocated;
+use crate::backend::{Preallocated, Shared, lacks_space};
 use crate::hooks::{Hooks, Lock, Open};
 
 /// The framework's own values in the file.
@@ -29,6 +31,7 @@ const FORMAT: u32 = 1;
 pub(super) struct Settings {
     pub(super) path: PathBuf,
     pub(super) cache_bytes: usize,
+    pub(super) low_water_bytes: u64,
     pub(super) hooks: Hooks,
     pub(super) name: &'static str,
     pub(super) version: u32,
@@ -36,11 +39,16 @@ pub(super) struct Settings {
 }
 
 /// An open file. It stays open for those who read it when another takes its place.
-pub(super) struct Opened(RwLock<Option<Database>>);
+pub(super) struct Opened {
+    database: RwLock<Option<Database>>,
+    path: PathBuf,
+    /// How its operations failed.
+    failed: Arc<Shared>,
+}
 
 impl Opened {
     fn with<T>(&self, call: impl FnOnce(&Database) -> Result<T, TableError>) -> Result<T, TableError> {
-        let slot = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let slot = self.database.read().unwrap_or_else(PoisonError::into_inner);
         call(slot.as_ref().ok_or(TableError::Closed)?)
     }
 
@@ -52,9 +60,22 @@ impl Opened {
         self.with(|database| Ok(database.begin_write()?))
     }
 
+    /// Says that there is no space when that is what made `error`. redb tells the first failed
+    /// operation to whoever asked for it, which may be itself, and of all others only that there was
+    /// one before.
+    pub(super) fn explain(&self, error: TableError) -> TableError {
+        let caused = match &error {
+            TableError::Redb(redb::Error::Io(error)) => lacks_space(error),
+            TableError::Redb(redb::Error::PreviousIo) => self.failed.only_space_failed(),
+            _ => false,
+        };
+        if caused { TableError::Full { path: self.path.clone() } } else { error }
+    }
+
     /// Closes it, whoever still reads.
-    fn close(&self, path: &Path) {
-        let database = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+    fn close(&self) {
+        let path = &self.path;
+        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
         let closed = database.map_or(Ok(()), |database| guarded(path, "close", || Ok(database.close()?)));
         if let Err(error) = closed {
             tracing::warn!(%error, "the machine's file was not closed cleanly; the next open repairs it");
@@ -66,6 +87,8 @@ impl Opened {
 pub(super) struct File {
     settings: Settings,
     current: RwLock<Option<Arc<Opened>>>,
+    /// Whether there was little room when it was last looked.
+    short: AtomicBool,
     lock: Mutex<Option<Box<dyn Lock>>>,
 }
 
@@ -117,7 +140,7 @@ impl Settings {
         Ok(())
     }
 
-    fn database(&self, path: &Path, how: Open) -> Result<Database, MachineError> {
+    fn database(&self, path: &Path, how: Open, failed: &Arc<Shared>) -> Result<Database, MachineError> {
         let backend = (self.hooks.backend)(path, how).map_err(io("open", path))?;
         // redb would start afresh in an empty file.
         if how == Open::Existing && StorageBackend::len(&*backend).map_err(io("open", path))? == 0 {
@@ -125,7 +148,7 @@ impl Settings {
             return Err(StorageError::Corrupt { what, detail: "it is empty".to_owned() }.into());
         }
         // Space is not taken ahead: a flush comes seldom, and with much to write.
-        let backend = Preallocated::new(backend, 0, 0, Arc::default()).map_err(io("open", path))?;
+        let backend = Preallocated::new(backend, 0, 0, failed.clone()).map_err(io("open", path))?;
         guarded(path, "open", || {
             let mut builder = Database::builder();
             builder.set_cache_size(self.cache_bytes);
@@ -147,8 +170,9 @@ impl Settings {
     fn make<E: From<MachineError>>(&self, fill: impl FnOnce(&Database) -> Result<(), E>) -> Result<(), E> {
         self.remove_temp()?;
         let temp = self.temp();
+        let failed = Arc::new(Shared::default());
         let filled = (|| {
-            let database = self.database(&temp, Open::New)?;
+            let database = self.database(&temp, Open::New, &failed)?;
             guarded(&temp, "create", || {
                 let txn = database.begin_write()?;
                 self.lay_out(&txn)?;
@@ -160,6 +184,9 @@ impl Settings {
         if let Err(error) = filled {
             // Should this fail as well, the next open removes it.
             drop(self.remove_temp());
+            if failed.only_space_failed() {
+                return Err(told(&temp, "fill", TableError::Full { path: temp.clone() }).into());
+            }
             return Err(error);
         }
         let files = &self.hooks.files;
@@ -169,7 +196,8 @@ impl Settings {
 
     /// Opens the file, which is there, and checks whose it is.
     fn open(&self) -> Result<Arc<Opened>, MachineError> {
-        let database = self.database(&self.path, Open::Existing)?;
+        let failed = Arc::new(Shared::default());
+        let database = self.database(&self.path, Open::Existing, &failed)?;
         let (name, version) = guarded(&self.path, "read", || {
             let txn = database.begin_read()?;
             let meta = match txn.open_table(META) {
@@ -210,7 +238,8 @@ impl Settings {
             self.tables.iter().try_for_each(|table| table.create(&txn))?;
             Ok(txn.abort()?)
         })?;
-        Ok(Arc::new(Opened(RwLock::new(Some(database)))))
+        let database = RwLock::new(Some(database));
+        Ok(Arc::new(Opened { database, path: self.path.clone(), failed }))
     }
 }
 
@@ -226,7 +255,28 @@ impl File {
             settings.make::<MachineError>(|_| Ok(()))?;
         }
         let opened = settings.open()?;
-        Ok(Self { settings, current: RwLock::new(Some(opened)), lock: Mutex::new(Some(lock)) })
+        let (current, lock) = (RwLock::new(Some(opened)), Mutex::new(Some(lock)));
+        Ok(Self { settings, current, short: AtomicBool::new(false), lock })
+    }
+
+    /// Whether there is room for what is still to be written.
+    pub(super) fn health(&self) -> Health {
+        let Settings { path, cache_bytes, low_water_bytes: low, hooks, .. } = &self.settings;
+        if *low == 0 {
+            return Health::Ok;
+        }
+        let short = self.short.load(Ordering::Relaxed);
+        // Some more to come back than to go away, or the state flaps.
+        let enough = if short { low + low / 4 } else { *low } + *cache_bytes as u64;
+        let short = match hooks.files.available(folder(path)) {
+            Ok(available) => available < enough,
+            Err(error) => {
+                tracing::warn!(%error, "the free space is unknown");
+                short
+            }
+        };
+        self.short.store(short, Ordering::Relaxed);
+        if short { Health::Low } else { Health::Ok }
     }
 
     pub(super) fn current(&self) -> Result<Arc<Opened>, TableError> {
@@ -254,7 +304,7 @@ impl File {
     pub(super) fn close(&self) {
         let current = self.current.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(current) = current {
-            current.close(&self.settings.path);
+            current.close();
         }
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

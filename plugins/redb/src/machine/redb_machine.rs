@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate::error::{BoxError, MachineError, RestoreError};
+use quorate::error::{MachineError, RestoreError};
 use quorate::state_machine::{
     AnyMachine, ApplyContext, DurableStateMachine, QueryContext, Replicated, Service,
 };
+use quorate::storage::Health;
 use quorate::types::LogTime;
 use redb::{Database, Durability, ReadTransaction};
 
@@ -44,6 +45,26 @@ impl<M: TableMachine> RedbMachine<M> {
     /// As [`MachineBuilder::open`].
     pub fn open(path: impl AsRef<Path>, machine: M) -> Result<Self, MachineError> {
         Self::builder(path).open(machine)
+    }
+}
+
+impl<M: TableMachine> RedbMachine<M> {
+    fn apply_in(
+        &self,
+        opened: &Opened,
+        commands: &mut dyn Iterator<Item = (ApplyContext, M::Command)>,
+        record: &[u8],
+    ) -> Result<Vec<M::Response>, TableError> {
+        let mut txn = opened.write()?;
+        txn.set_durability(Durability::None)?;
+        let tables = WriteTables::new(&txn, M::TABLES);
+        let mut responses = Vec::new();
+        for (mut ctx, command) in commands {
+            responses.push(self.machine.apply(&tables, &mut ctx, command)?);
+        }
+        txn.open_table(META)?.insert(APPLIED, record)?;
+        txn.commit()?;
+        Ok(responses)
     }
 }
 
@@ -106,24 +127,13 @@ impl<M: TableMachine> DurableStateMachine for RedbMachine<M> {
         commands: &mut dyn Iterator<Item = (ApplyContext, M::Command)>,
         record: &[u8],
     ) -> Result<Vec<M::Response>, TableError> {
-        let mut txn = self.file.current()?.write()?;
-        txn.set_durability(Durability::None)?;
-        let tables = WriteTables::new(&txn, M::TABLES);
-        let mut responses = Vec::new();
-        for (mut ctx, command) in commands {
-            responses.push(self.machine.apply(&tables, &mut ctx, command)?);
-        }
-        txn.open_table(META)?.insert(APPLIED, record)?;
-        txn.commit()?;
-        Ok(responses)
+        let opened = self.file.current()?;
+        self.apply_in(&opened, commands, record).map_err(|error| opened.explain(error))
     }
 
     fn flush(&self) -> Result<(), TableError> {
-        let mut txn = self.file.current()?.write()?;
-        txn.set_durability(Durability::Immediate)?;
-        // Or an open after a crash would read the whole file.
-        txn.set_quick_repair(true);
-        Ok(txn.commit()?)
+        let opened = self.file.current()?;
+        flush(&opened).map_err(|error| opened.explain(error))
     }
 
     fn view(&self) -> Result<View, TableError> {
@@ -149,10 +159,7 @@ impl<M: TableMachine> DurableStateMachine for RedbMachine<M> {
             self.file.replace(|database| fill::<M>(database, record, input).map_err(Unfilled::Restore));
         filled.map_err(|error| match error {
             Unfilled::Restore(error) => error,
-            Unfilled::Machine(error) => {
-                let text = with_sources(&error);
-                RestoreError::Read(std::io::Error::other(text))
-            }
+            Unfilled::Machine(error) => RestoreError::Store { source: error.into() },
         })
     }
 
@@ -161,9 +168,21 @@ impl<M: TableMachine> DurableStateMachine for RedbMachine<M> {
         self.machine.deadline(&ReadTables::new(&view.txn, M::TABLES), now)
     }
 
+    fn health(&self) -> Health {
+        self.file.health()
+    }
+
     fn close(&self) {
         self.file.close();
     }
+}
+
+fn flush(opened: &Opened) -> Result<(), TableError> {
+    let mut txn = opened.write()?;
+    txn.set_durability(Durability::Immediate)?;
+    // Or an open after a crash would read the whole file.
+    txn.set_quick_repair(true);
+    Ok(txn.commit()?)
 }
 
 /// Why the new file was not made.
@@ -178,23 +197,13 @@ impl From<MachineError> for Unfilled {
     }
 }
 
-fn with_sources(error: &(dyn std::error::Error + 'static)) -> BoxError {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text.into()
-}
-
 /// Fills a new file with the rows of a snapshot, in bounded memory, and flushes it.
 fn fill<M: TableMachine>(
     database: &Database,
     record: &[u8],
     input: &mut dyn Read,
 ) -> Result<(), RestoreError> {
-    let failed = |error: TableError| RestoreError::Read(error.into());
+    let failed = |error: TableError| RestoreError::Store { source: error.into() };
     let mut import = Import::begin(input, M::TABLES)?;
     while let Some(table) = import.table()? {
         let mut more = true;

@@ -9,6 +9,7 @@ mod random;
 mod common;
 mod conformance;
 mod contract;
+mod full;
 mod identity;
 mod kill;
 mod node;

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate::client::Consistency;
-use quorate::error::{MachineError, StartError};
+use quorate::error::{MachineError, NotApplied, StartError, WriteError};
 use quorate::node::config::{Config, ConfigBuilder};
 use quorate::node::status::{Role, Status};
+use quorate::storage::Health;
 use quorate::transport::MemoryNetwork;
 use quorate::types::{Member, PeerId};
 use quorate::{Cluster, Node};
@@ -19,6 +20,7 @@ use crate::common::*;
 use crate::disk::{Crash, Disk};
 
 const LIMIT: Duration = Duration::from_secs(30);
+const MIB: u64 = 1 << 20;
 
 /// What outlives the nodes of a cluster.
 struct Rig {
@@ -223,6 +225,76 @@ async fn a_power_cut_of_the_machines_disk_repeats_and_loses_nothing() {
     }
     let machine = machine().open(Totals::default()).expect("it opens");
     assert!(commands(&machine) > 0, "something was flushed");
+}
+
+/// Adds until that is refused; how often it was not, and why it was.
+async fn add_until_refused(running: &Running, mut acknowledged: u64) -> (u64, WriteError) {
+    let client = running.node.client().with_timeout(LIMIT);
+    loop {
+        match client.add("long".repeat(4 << 10), 1).await {
+            Ok(_) => acknowledged += 1,
+            Err(error) => return (acknowledged, error),
+        }
+        assert!(acknowledged < 5000, "it was never refused");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_machine_is_short_of_room_refuses_writes_and_goes_on_when_there_is_some() {
+    let rig = Rig::new("short", 1);
+    let disk = Disk::default();
+    disk.set_capacity(24 * MIB);
+    let machine = Machine::builder("/n1/totals.redb").hooks(disk.hooks()).low_water_bytes(8 * MIB);
+    let running = rig.try_start(1, machine).await.expect("it starts");
+    let (acknowledged, error) = add_until_refused(&running, 0).await;
+    assert!(matches!(error, WriteError::NotApplied(NotApplied::DiskFull)), "{error}");
+    assert!(acknowledged > 20, "only {acknowledged} were taken");
+    let status = running.until("it says so", |status| status.health == Health::Low).await;
+    assert!(status.stopped().is_none());
+    assert_eq!(running.node.client().commands().await, Ok(acknowledged), "reads go on");
+    // Room that others make: nothing is applied meanwhile.
+    disk.set_capacity(200 * MIB);
+    running.until("it has room again", |status| status.health == Health::Ok).await;
+    running.add("after", 16).await;
+    assert_eq!(running.commands_here().await, acknowledged + 1);
+    running.node.shutdown().await.expect("in good order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_machine_finds_no_room_stops_and_loses_nothing() {
+    let rig = Rig::new("full", 1);
+    let disk = Disk::default();
+    disk.set_capacity(12 * MIB);
+    let machine = || Machine::builder("/n1/totals.redb").hooks(disk.hooks()).low_water_bytes(0);
+    let running = rig.try_start(1, machine()).await.expect("it starts");
+    let (acknowledged, error) = add_until_refused(&running, 0).await;
+    assert!(!error.is_definite(), "it is in the log: {error}");
+    let status = running.until("it stops", |status| status.stopped().is_some()).await;
+    let reason = status.stopped().unwrap_or_default();
+    assert!(reason.contains("no space left on the disk of /n1/totals.redb"), "{reason}");
+    running.bury().await;
+    // As long as there is no room it stops again, and nothing gets lost by that.
+    for round in 0..3 {
+        disk.crash(Crash::LoseAll);
+        match rig.try_start(1, machine()).await {
+            // The command that found no room is committed, and applied before the start is over.
+            Err(error) => {
+                let reason = error.to_string();
+                assert!(reason.contains("no space left"), "round {round}: {reason}");
+            }
+            Ok(running) => {
+                running.until("it stops again", |status| status.stopped().is_some()).await;
+                running.bury().await;
+            }
+        }
+    }
+    disk.set_capacity(200 * MIB);
+    let running = rig.try_start(1, machine()).await.expect("there is room");
+    let found = running.node.client().with_timeout(LIMIT).commands().await.expect("it serves");
+    // The command that found no room is in the log all the same.
+    assert!((acknowledged..=acknowledged + 1).contains(&found), "{found}, {acknowledged} acknowledged");
+    running.add("after", 16).await;
+    running.node.shutdown().await.expect("in good order");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
