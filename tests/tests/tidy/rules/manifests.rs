@@ -61,9 +61,11 @@ fn refusal(members: &[&str], package: &Value, dependency: &Value) -> Option<Rule
         });
     }
     let exact = text(dependency, "req").starts_with('=');
-    if wanted == ENGINE && (!exact || !["quorate", "quorate-benches"].contains(&name)) {
+    // The simulator's bench is beside one of the bare engine: for development alone.
+    let bench = name == "quorate-sim" && text(dependency, "kind") == "dev";
+    if wanted == ENGINE && (!exact || !(bench || ["quorate", "quorate-benches"].contains(&name))) {
         return Some(Rule {
-            rule: "the consensus engine is a dependency of framework/ and benches/ only, and of one exact version",
+            rule: "the consensus engine is a dependency of framework/ and of benches only, and of one exact version",
             fix: "depend on `quorate`; pin the engine with `=` in the root's Cargo.toml",
         });
     }
