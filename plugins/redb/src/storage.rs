@@ -12,7 +12,7 @@ use quorate::storage::{
     Flushed, GroupState, Health, Identity, ResumedSnapshot, SnapshotId, SnapshotWriter, Storage,
     StoredSnapshot, Write,
 };
-use quorate::types::{GroupId, LogIndex};
+use quorate::types::{GroupId, LogId, LogIndex};
 use quorate::watch::{Watched, Watcher};
 
 use crate::database::Db;
@@ -137,6 +137,10 @@ impl Storage for RedbStorage {
 
     async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError> {
         self.shared.snapshots.read(group)
+    }
+
+    async fn remove_snapshot(&self, group: GroupId, upto: LogId) -> Result<(), StorageError> {
+        self.shared.snapshots.remove_upto(group, upto)
     }
 
     fn health(&self) -> Watcher<Health> {
