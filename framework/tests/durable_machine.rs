@@ -287,11 +287,15 @@ async fn a_machine_short_of_room_makes_the_node_refuse_writes_until_it_has_some(
     rig.machine.with(|disk| disk.health = Health::Low);
     client.write(&Number(1)).await.expect("it asks after it has applied");
     status(&node, |status| status.health == Health::Low).await;
+    // Its disk may be that of the log.
+    let mut wanted = rig.storage.room_wanted();
+    assert_eq!(wanted.until(|wanted| *wanted).await, Some(true));
     let refused = client.write(&Number(2)).await;
     assert!(matches!(refused, Err(WriteError::NotApplied(NotApplied::DiskFull))), "{refused:?}");
     assert_eq!(client.read(&Number(0)).await, Ok(Number(1)), "reads go on");
     rig.machine.with(|disk| disk.health = Health::Ok);
     status(&node, |status| status.health == Health::Ok).await;
+    assert_eq!(wanted.until(|wanted| !*wanted).await, Some(false));
     client.write(&Number(3)).await.expect("there is room");
     assert_eq!(client.read(&Number(0)).await, Ok(Number(4)), "what was refused was not applied");
     node.shutdown().await.expect("in good order");

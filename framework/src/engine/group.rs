@@ -429,15 +429,20 @@ impl<RT: Runtime> Group<RT> {
         }
     }
 
-    /// While the machine is short of room nothing new is applied, after which it would be asked.
+    /// While the machine is short of room nothing new is applied, after which it would be asked. Its
+    /// file and the log may be on one disk, of which the log has more than it needs.
     async fn look_for_room(self: Arc<Self>) {
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         let mut health = self.applier.health.watch();
         while health.until(|health| *health != Health::Ok).await.is_some() {
-            RT::sleep(LOOK_AGAIN).await;
-            if self.applier.run::<RT, _>(Applier::look_at_health).await.is_err() {
-                return;
+            self.options.storage.make_room(true);
+            while self.applier.health.get() != Health::Ok {
+                RT::sleep(LOOK_AGAIN).await;
+                if self.applier.run::<RT, _>(Applier::look_at_health).await.is_err() {
+                    return;
+                }
             }
+            self.options.storage.make_room(false);
         }
     }
 

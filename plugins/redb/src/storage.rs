@@ -147,6 +147,10 @@ impl Storage for RedbStorage {
         self.shared.health.watch()
     }
 
+    fn make_room(&self, wanted: bool) {
+        self.queue.want_room(wanted);
+    }
+
     async fn close(&self) {
         self.end();
         self.shared.done.wait().await;

@@ -14,3 +14,5 @@ mod identity;
 mod kill;
 mod node;
 mod power;
+mod rig;
+mod shared_disk;
