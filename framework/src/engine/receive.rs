@@ -14,7 +14,7 @@ use super::Group;
 use super::runtime::{Point, Runtime, Select2, before, now};
 use super::send_snapshot::STALL;
 use super::snapshot::{self, SnapshotData};
-use super::types::{TypeConfig, Vote, to_log_id};
+use super::types::{Entry, Payload, TypeConfig, Vote, to_log_id};
 use super::wire::{self, SnapshotBegin};
 use crate::error::{RestoreError, StorageError, TransportError};
 use crate::format::FormatError;
@@ -33,6 +33,10 @@ const AHEAD: usize = 16;
 pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// How many bytes of what it holds already it reads before it shows another.
 const BYTES_OF_LIFE: u64 = 32 << 20;
+/// After how many more bytes of a snapshot it is looked whether the machine has room for it.
+const LOOK_EVERY: u64 = 1 << 20;
+/// How many bytes an entry without commands may have that is taken while room is short.
+const SMALL: usize = 64 << 10;
 
 /// A snapshot that is arriving.
 struct Arriving {
@@ -159,9 +163,9 @@ impl<RT: Runtime> Group<RT> {
             let len = body.len();
             let request = wire::read_append::<RT>(self.group(), body)?;
             check_sender(peer, &request.vote)?;
-            // What is queued completes from the reserve; nothing is to be added to it. To
+            // What is queued completes from the reserve; no command is to be added to it. To
             // the leader this node looks unreachable.
-            if !request.entries.is_empty() && self.health() != Health::Ok {
+            if !self.has_room_for(&request.entries) {
                 return Err(ReceiveError::DiskFull);
             }
             // What is taken in waits for the disk in memory: a bound on that is the leader's brake.
@@ -182,6 +186,25 @@ impl<RT: Runtime> Group<RT> {
                 return Err(error.into());
             }
             body = frame.body;
+        }
+    }
+
+    /// Whether entries of a leader are taken. While room is short those that elections and changes of
+    /// members append are: they are few and small, and without them a majority that is short of room
+    /// could have no leader that serves. A leader that finds out how far this log goes sends what it has
+    /// already; commands that it lacks are refused, and what lies behind them with them.
+    fn has_room_for(&self, entries: &[Entry]) -> bool {
+        let small = |entry: &Entry| {
+            entry.encoded.len() <= SMALL && matches!(entry.payload, Payload::Blank | Payload::Membership(_))
+        };
+        match self.health() {
+            Health::Ok => true,
+            Health::Low => {
+                let last = self.view.get().last_log;
+                let there = |entry: &Entry| last.is_some_and(|last| entry.log_id.index <= last.0);
+                entries.iter().all(|entry| there(entry) || small(entry))
+            }
+            _ => entries.is_empty(),
         }
     }
 
