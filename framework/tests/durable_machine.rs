@@ -306,6 +306,30 @@ async fn a_machine_short_of_room_makes_the_node_refuse_writes_until_it_has_some(
     assert_eq!(node.status().get().health, Health::Low);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_says_that_it_has_failed_stops_the_node() {
+    let rig = Rig::default();
+    let said = "the machine says that its disk has failed";
+    for before in [Health::Ok, Health::Low] {
+        let node = rig.start().await.expect("it starts");
+        let client = node.plain_client();
+        client.write(&Number(0)).await.expect("there is room");
+        rig.machine.with(|disk| disk.health = before);
+        client.write(&Number(1)).await.expect("there is room");
+        status(&node, |status| status.health == before).await;
+        rig.machine.with(|disk| disk.health = Health::Failed);
+        if before == Health::Ok {
+            client.write(&Number(2)).await.expect_err("it is used no more");
+        }
+        let failed = |status: &Status| status.stopped().is_some() && status.health == Health::Failed;
+        assert_eq!(status(&node, failed).await.stopped(), Some(said));
+        drop(node.shutdown().await);
+        let error = rig.start().await.expect_err("it has failed");
+        assert!(matches!(error, StartError::Machine(MachineError::Failed { .. })), "{error}");
+        rig.machine.with(|disk| disk.health = Health::Ok);
+    }
+}
+
 #[tokio::test]
 async fn a_flush_that_fails_stops_the_node_before_anything_is_purged() {
     let rig = Rig::default();

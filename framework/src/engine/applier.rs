@@ -32,6 +32,9 @@ use crate::watch::Watched;
 /// again. A quarter of what makes a snapshot due, when that is less.
 const FLUSH_BYTES: u64 = 16 << 20;
 
+/// Why a node stops whose machine is at [`Health::Failed`].
+const HAS_FAILED: &str = "the machine says that its disk has failed";
+
 /// The machine and what was applied to it.
 pub(super) struct Applier {
     pub(super) cluster: ClusterId,
@@ -125,6 +128,9 @@ impl Applier {
         clock.seen(progress.time);
         let deadline = recovered.as_ref().map(|_| machine.deadline(progress.time)).transpose()?;
         let health = machine.health()?;
+        if health == Health::Failed {
+            return Err(MachineError::Failed { doing: "start", source: HAS_FAILED.into() });
+        }
         Ok(Arc::new(Self {
             cluster,
             group,
@@ -356,8 +362,9 @@ impl Applier {
 
     /// Asks the machine whether it has room.
     pub(super) fn look_at_health(&self) -> io::Result<()> {
-        self.health.set(self.machine.health().map_err(|failure| self.fail(failure))?);
-        Ok(())
+        let health = self.machine.health().map_err(|failure| self.fail(failure))?;
+        self.health.set(health);
+        if health == Health::Failed { Err(self.fail(HAS_FAILED)) } else { Ok(()) }
     }
 
     /// Makes what is applied survive a power cut, when the machine is on a disk.
