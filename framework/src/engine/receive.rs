@@ -63,6 +63,8 @@ pub(crate) enum ReceiveError {
     Storage(#[from] StorageError),
     #[error("the disk is nearly full: entries are not taken")]
     DiskFull,
+    #[error("the machine is short of room: a snapshot of unknown length is not taken")]
+    MachineShort,
     #[error(transparent)]
     Restore(#[from] RestoreError),
     #[error("the snapshot is of another cluster, group or position")]
@@ -259,12 +261,15 @@ impl<RT: Runtime> Group<RT> {
         begin: SnapshotBegin,
         session: &mut Session,
     ) -> Result<Vote, ReceiveError> {
+        self.check_room(begin.len).await?;
         let mut arriving = self.go_on(&begin, session).await?;
         self.tell(session, Kind::SnapshotFrom, arriving.received).await?;
-        let received = match self.receive_chunks(session, &mut arriving).await {
-            Ok(()) => self.check_whole(&begin, arriving.decoder),
-            Err(error) => Err(error),
-        };
+        let mut received = self.receive_chunks(session, &mut arriving).await;
+        if received.is_ok() {
+            // Once more, before there is no way back: a restore that finds no room stops the node.
+            received = self.check_room(arriving.received).await;
+        }
+        let received = received.and_then(|()| self.check_whole(&begin, arriving.decoder));
         let writer = arriving.writer;
         let header = match received {
             Ok(header) => header,
@@ -318,6 +323,14 @@ impl<RT: Runtime> Group<RT> {
         Ok(Arriving { writer, decoder: Decoder::default(), received: 0 })
     }
 
+    /// Whether the machine has room for a snapshot of so many bytes; 0 is not known yet.
+    async fn check_room(&self, bytes: u64) -> Result<(), ReceiveError> {
+        if bytes == 0 && self.applier.health.get() != Health::Ok {
+            return Err(ReceiveError::MachineShort);
+        }
+        Ok(self.applier.room_for::<RT>(bytes).await?)
+    }
+
     /// Before it takes the place of one that can be restored.
     fn check_whole(&self, begin: &SnapshotBegin, decoder: Decoder) -> Result<Header, ReceiveError> {
         let header = decoder.finish()?;
@@ -335,7 +348,12 @@ impl<RT: Runtime> Group<RT> {
         arriving: &mut Arriving,
     ) -> Result<(), ReceiveError> {
         let kinds = [Kind::SnapshotChunk, Kind::SnapshotEnd];
+        let mut looked = 0;
         loop {
+            if arriving.received - looked >= LOOK_EVERY {
+                looked = arriving.received;
+                self.check_room(looked).await?;
+            }
             match in_time::<RT, _>(expect_frame(&mut session.stream, &kinds, self.group())).await?? {
                 // A sign of life.
                 Some((Kind::SnapshotChunk, chunk)) if chunk.is_empty() => {

@@ -107,6 +107,20 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
         Health::Ok
     }
 
+    /// Whether a snapshot of so many bytes could be restored now, as far as can be told, beside the state
+    /// that is there. One that does not fit is not taken from another node, which tries again later; a
+    /// [`restore`](Self::restore) that finds no room stops the node. The default is always `Ok`.
+    ///
+    /// # Errors
+    /// [`RestoreError::NoRoom`].
+    ///
+    /// # Called by
+    /// the framework, while a snapshot arrives, with the bytes there are so far, and before it is restored.
+    fn room_for(&self, snapshot_bytes: u64) -> Result<(), RestoreError> {
+        let _ = snapshot_bytes;
+        Ok(())
+    }
+
     /// Closes its files, so that they can be opened again. Views that are still open may end with an
     /// error.
     ///

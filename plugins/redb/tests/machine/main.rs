@@ -12,6 +12,7 @@ mod contract;
 mod full;
 mod identity;
 mod kill;
+mod late;
 mod node;
 mod power;
 mod rig;
