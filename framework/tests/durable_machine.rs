@@ -18,6 +18,7 @@ use quorate::state_machine::{
 };
 use quorate::storage::{Health, MemoryStorage};
 use quorate::testing::Seeded;
+use quorate::testing::durable_machine::DurableHarness;
 use quorate::testing::state_machine::{Durably, MachineHarness};
 use quorate::transport::{MemoryNetwork, Transport};
 use quorate::types::Member;
@@ -187,6 +188,33 @@ impl MachineHarness for Harness {
 }
 
 quorate::state_machine_conformance!(Harness);
+
+/// Its disk, which a power cut takes back to what was flushed.
+mod on_a_disk {
+    use super::{DurableHarness, Number, Seeded, Sum};
+
+    struct Harness;
+
+    impl DurableHarness for Harness {
+        type Machine = Sum;
+        type Place = Sum;
+
+        fn place() -> Sum {
+            Sum::default()
+        }
+        fn open(place: &Sum) -> Sum {
+            place.clone()
+        }
+        fn crash(place: &mut Sum, _: Sum) {
+            place.cut_power();
+        }
+        fn command(rng: &mut Seeded) -> Number {
+            Number(rng.draw(1..1000))
+        }
+    }
+
+    quorate::durable_machine_conformance!(Harness);
+}
 
 /// A cluster of one, of which storage and machine outlive the node.
 #[derive(Default)]

@@ -19,15 +19,24 @@ use crate::types::LogTime;
 /// has come. They are stored in the transaction of the batch's effects, so that every command is
 /// applied once, whatever crashes. At a start the record says where to go on.
 ///
+/// After an error, or a panic, of `apply`, `flush`, `view`, `applied`, `query` or `deadline` the node
+/// stops and the machine is used no more.
+///
 /// # Contract
 /// - What [`apply`](Self::apply) does depends on nothing but the state, the contexts and the
-///   commands, as with a [`StateMachine`](super::StateMachine).
-/// - Effects and record of a batch are stored together or not at all.
+///   commands, as with a [`StateMachine`](super::StateMachine) (`two_machines_come_to_the_same`).
+/// - Effects and record of a batch are stored together or not at all
+///   (`state_and_record_are_of_one_batch_after_crash`).
 /// - After a crash the state is that after some batch, at least the last one before the last
-///   [`flush`](Self::flush) that returned. Batches need not be flushed one by one.
-/// - A view stays as it was, whatever is applied, restored or flushed meanwhile.
-/// - After an error, or a panic, of `apply`, `flush`, `view`, `applied`, `query` or `deadline` the
-///   node stops and the machine is used no more.
+///   [`flush`](Self::flush) that returned (`flushed_batches_survive_crash`). Batches need not be flushed
+///   one by one.
+/// - A view stays as it was, whatever is applied, restored or flushed meanwhile
+///   (`view_stays_as_it_was`).
+///
+/// # Conformance
+/// `quorate::durable_machine_conformance!` runs the kit; the bullets above and
+/// the methods below name its cases. What a machine does with its commands and queries is for
+/// `quorate::state_machine_conformance!`, with `quorate::testing::state_machine::Durably`.
 ///
 /// # Called by
 /// the framework, from many threads. `apply` and `restore` are called one at a time; the rest beside
@@ -77,11 +86,15 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// Writes out all of a view but its record, piece by piece, while the machine goes on.
     fn write(view: Self::View, out: &mut dyn Write) -> std::io::Result<()>;
 
-    /// Replaces state and record, atomically and durably, before returning: after a crash at any
-    /// point the old ones are there or the new ones. Queries go on meanwhile.
+    /// Replaces state and record, durably, before returning. Queries go on meanwhile.
+    ///
+    /// # Contract
+    /// - After a crash at any point the old ones are there or the new ones
+    ///   (`restore_is_whole_or_not_at_all_after_crash`).
+    /// - After an error the old ones are kept (`failed_restore_keeps_the_old_state`).
     ///
     /// # Errors
-    /// When `input` fails or is not such a state. Then the old state is kept.
+    /// When `input` fails or is not such a state.
     fn restore(&self, record: &[u8], input: &mut dyn Read) -> Result<(), RestoreError>;
 
     /// As [`StateMachine::deadline`](super::StateMachine::deadline), of the state after the last
