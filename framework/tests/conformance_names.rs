@@ -1,7 +1,7 @@
 //! Contract and kit name each other: every bullet of a contract names a case, every case that a
 //! contract names exists, and a contract names every case of its kit.
 
-use quorate::testing::{state_machine, storage, transport};
+use quorate::testing::{durable_machine, state_machine, storage, transport};
 
 /// What the `# Contract` and `# Conformance` sections of a source say.
 #[derive(Debug, Default, PartialEq)]
@@ -96,6 +96,11 @@ fn the_transport_contract_and_its_kit_name_each_other() {
 #[test]
 fn the_state_machine_contract_and_its_kit_name_each_other() {
     assert_they_agree(include_str!("../src/state_machine/mod.rs"), state_machine::cases(), 4, 10);
+}
+
+#[test]
+fn the_contract_of_a_machine_on_a_disk_and_its_kit_name_each_other() {
+    assert_they_agree(include_str!("../src/state_machine/durable.rs"), durable_machine::cases(), 6, 6);
 }
 
 #[test]

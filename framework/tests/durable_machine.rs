@@ -18,6 +18,7 @@ use quorate::state_machine::{
 };
 use quorate::storage::{Health, MemoryStorage};
 use quorate::testing::Seeded;
+use quorate::testing::durable_machine::DurableHarness;
 use quorate::testing::state_machine::{Durably, MachineHarness};
 use quorate::transport::{MemoryNetwork, Transport};
 use quorate::types::Member;
@@ -188,6 +189,33 @@ impl MachineHarness for Harness {
 
 quorate::state_machine_conformance!(Harness);
 
+/// Its disk, which a power cut takes back to what was flushed.
+mod on_a_disk {
+    use super::{DurableHarness, Number, Seeded, Sum};
+
+    struct Harness;
+
+    impl DurableHarness for Harness {
+        type Machine = Sum;
+        type Place = Sum;
+
+        fn place() -> Sum {
+            Sum::default()
+        }
+        fn open(place: &Sum) -> Sum {
+            place.clone()
+        }
+        fn crash(place: &mut Sum, _: Sum) {
+            place.cut_power();
+        }
+        fn command(rng: &mut Seeded) -> Number {
+            Number(rng.draw(1..1000))
+        }
+    }
+
+    quorate::durable_machine_conformance!(Harness);
+}
+
 /// A cluster of one, of which storage and machine outlive the node.
 #[derive(Default)]
 struct Rig {
@@ -287,11 +315,15 @@ async fn a_machine_short_of_room_makes_the_node_refuse_writes_until_it_has_some(
     rig.machine.with(|disk| disk.health = Health::Low);
     client.write(&Number(1)).await.expect("it asks after it has applied");
     status(&node, |status| status.health == Health::Low).await;
+    // Its disk may be that of the log.
+    let mut wanted = rig.storage.room_wanted();
+    assert_eq!(wanted.until(|wanted| *wanted).await, Some(true));
     let refused = client.write(&Number(2)).await;
     assert!(matches!(refused, Err(WriteError::NotApplied(NotApplied::DiskFull))), "{refused:?}");
     assert_eq!(client.read(&Number(0)).await, Ok(Number(1)), "reads go on");
     rig.machine.with(|disk| disk.health = Health::Ok);
     status(&node, |status| status.health == Health::Ok).await;
+    assert_eq!(wanted.until(|wanted| !*wanted).await, Some(false));
     client.write(&Number(3)).await.expect("there is room");
     assert_eq!(client.read(&Number(0)).await, Ok(Number(4)), "what was refused was not applied");
     node.shutdown().await.expect("in good order");
@@ -300,6 +332,30 @@ async fn a_machine_short_of_room_makes_the_node_refuse_writes_until_it_has_some(
     let refused = node.plain_client().write(&Number(5)).await;
     assert!(matches!(refused, Err(WriteError::NotApplied(NotApplied::DiskFull))), "{refused:?}");
     assert_eq!(node.status().get().health, Health::Low);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_says_that_it_has_failed_stops_the_node() {
+    let rig = Rig::default();
+    let said = "the machine says that its disk has failed";
+    for before in [Health::Ok, Health::Low] {
+        let node = rig.start().await.expect("it starts");
+        let client = node.plain_client();
+        client.write(&Number(0)).await.expect("there is room");
+        rig.machine.with(|disk| disk.health = before);
+        client.write(&Number(1)).await.expect("there is room");
+        status(&node, |status| status.health == before).await;
+        rig.machine.with(|disk| disk.health = Health::Failed);
+        if before == Health::Ok {
+            client.write(&Number(2)).await.expect_err("it is used no more");
+        }
+        let failed = |status: &Status| status.stopped().is_some() && status.health == Health::Failed;
+        assert_eq!(status(&node, failed).await.stopped(), Some(said));
+        drop(node.shutdown().await);
+        let error = rig.start().await.expect_err("it has failed");
+        assert!(matches!(error, StartError::Machine(MachineError::Failed { .. })), "{error}");
+        rig.machine.with(|disk| disk.health = Health::Ok);
+    }
 }
 
 #[tokio::test]

@@ -160,3 +160,31 @@ async fn a_cluster_goes_on_while_the_disk_of_a_follower_is_full() {
     let client = cluster.client(follower).with_consistency(Consistency::Local);
     assert_eq!(client.text("59".to_owned()).await, Ok(Some(text(59))));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_is_elected_and_serves_reads_while_every_disk_is_nearly_full() {
+    let mut cluster = cluster(3, 1 << 30);
+    cluster.start_all().await;
+    cluster.leader().await;
+    cluster.client(1).record(0, 0).await.expect("a healthy cluster");
+    cluster.settle().await;
+    for node in 1..=3 {
+        cluster.shut_down(node).await;
+        let disk = cluster.rig.disk(node);
+        disk.set_capacity(disk.used() + 5 * MIB);
+    }
+    cluster.start_all().await;
+    let leader = cluster.leader().await;
+    for node in 1..=3 {
+        cluster.until(node, "is short of space", |status| status.health == Health::Low).await;
+    }
+    // Not before an entry of its own term is committed: what a new leader appends first.
+    let client = cluster.client(leader).with_consistency(Consistency::Linearizable);
+    assert_eq!(client.times(0, 0).await, Ok(1));
+    assert_refused(&client.record(0, 1).await.expect_err("no disk has room"));
+    for node in 1..=3 {
+        cluster.rig.disk(node).set_capacity(400 * MIB);
+        cluster.until(node, "has room again", |status| status.health == Health::Ok).await;
+    }
+    client.record(0, 2).await.expect("there is room");
+}

@@ -32,6 +32,9 @@ use crate::watch::Watched;
 /// again. A quarter of what makes a snapshot due, when that is less.
 const FLUSH_BYTES: u64 = 16 << 20;
 
+/// Why a node stops whose machine is at [`Health::Failed`].
+const HAS_FAILED: &str = "the machine says that its disk has failed";
+
 /// The machine and what was applied to it.
 pub(super) struct Applier {
     pub(super) cluster: ClusterId,
@@ -125,6 +128,9 @@ impl Applier {
         clock.seen(progress.time);
         let deadline = recovered.as_ref().map(|_| machine.deadline(progress.time)).transpose()?;
         let health = machine.health()?;
+        if health == Health::Failed {
+            return Err(MachineError::Failed { doing: "start", source: HAS_FAILED.into() });
+        }
         Ok(Arc::new(Self {
             cluster,
             group,
@@ -215,11 +221,7 @@ impl Applier {
             let machine = self.machine.clone();
             // A query that panics is the caller's, and changed nothing.
             let answer = move || std::panic::catch_unwind(AssertUnwindSafe(|| machine.query(&query)));
-            let joined = match self.workers.get() {
-                Some(workers) => workers.read(answer).await,
-                None => RT::spawn_blocking(answer).await,
-            };
-            let joined = joined.map_err(|_| QueryError::Stopped)?;
+            let joined = self.beside::<RT, _>(answer).await.map_err(|_| QueryError::Stopped)?;
             joined.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
         } else {
             self.machine.query(&query)
@@ -231,6 +233,27 @@ impl Applier {
                 QueryError::Stopped
             }
         })
+    }
+
+    /// Runs `call`, which only looks, beside those that change the machine.
+    async fn beside<RT: Runtime, T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        match self.workers.get() {
+            Some(workers) => workers.read(call).await,
+            None => RT::spawn_blocking(call).await,
+        }
+    }
+
+    /// Whether a snapshot of so many bytes could be restored here, as far as the machine can tell.
+    pub(super) async fn room_for<RT: Runtime>(&self, snapshot_bytes: u64) -> Result<(), RestoreError> {
+        if !self.durable() {
+            return Ok(());
+        }
+        let machine = self.machine.clone();
+        let looked = self.beside::<RT, _>(move || machine.room_for(snapshot_bytes)).await;
+        looked.unwrap_or_else(|error| Err(RestoreError::Store { source: error.into() }))
     }
 
     /// Whether a snapshot with this header could be restored here.
@@ -356,8 +379,9 @@ impl Applier {
 
     /// Asks the machine whether it has room.
     pub(super) fn look_at_health(&self) -> io::Result<()> {
-        self.health.set(self.machine.health().map_err(|failure| self.fail(failure))?);
-        Ok(())
+        let health = self.machine.health().map_err(|failure| self.fail(failure))?;
+        self.health.set(health);
+        if health == Health::Failed { Err(self.fail(HAS_FAILED)) } else { Ok(()) }
     }
 
     /// Makes what is applied survive a power cut, when the machine is on a disk.

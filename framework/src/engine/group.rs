@@ -18,6 +18,7 @@ use super::machine::Machine;
 use super::network::Factory;
 use super::receive::{ReceiveError, check_sender};
 use super::runtime::{Bug, Instant as _, Runtime, WatchReceiver as _};
+use super::snapshot;
 use super::types::{
     Callback, Entry, Proposal, StoredMembership, TypeConfig, from_log_id, from_raw_membership, to_log_id,
     to_raw_membership,
@@ -163,9 +164,19 @@ impl<RT: Runtime> Group<RT> {
         let opening = RT::spawn_blocking(move || Applier::new(applier)).await;
         let applier =
             opening.map_err(|source| MachineError::Failed { doing: "start", source: source.into() })??;
+        // What is to be restored into a machine on a disk.
+        let mut to_restore = None;
         if applier.durable() {
-            let snapshot = storage.snapshot(group).await?.map(|snapshot| snapshot.covers);
-            check_gap(applier.state().0.as_ref().map(to_log_id), log.purged(), snapshot)?;
+            let stored = storage.snapshot(group).await?.map(|stored| (stored.covers, stored.len));
+            let applied = applier.state().0.as_ref().map(to_log_id);
+            check_gap(applied, log.purged(), stored.map(|(covers, _)| covers))?;
+            match (stored, applied) {
+                // The process died after it was restored and before it was removed.
+                (Some((covers, _)), Some(applied)) if covers <= applied => {
+                    snapshot::forget(&*storage, group, applied).await;
+                }
+                (stored, _) => to_restore = stored,
+            }
             log.purge_after(applier.clone());
             let employed = applier.employ::<RT>().await;
             employed
@@ -180,10 +191,20 @@ impl<RT: Runtime> Group<RT> {
         };
         let library = Arc::new(library_config::<RT>(config));
         let started = Raft::new(options.node_id.0, library, network, log, machine).await;
-        let raft = started.map_err(|error| {
-            let detail = applier.failure.get().unwrap_or_else(|| error.to_string());
-            StartError::Engine { detail }
-        })?;
+        let raft = match started {
+            Ok(raft) => raft,
+            Err(error) => {
+                let applied = applier.state().0.as_ref().map(to_log_id);
+                let unrestored = to_restore.filter(|(covers, _)| Some(*covers) > applied);
+                let len = unrestored.map_or(0, |(_, len)| len);
+                return Err(match applier.room_for::<RT>(len).await {
+                    Err(none @ RestoreError::NoRoom { .. }) if unrestored.is_some() => none.into(),
+                    _ => StartError::Engine {
+                        detail: applier.failure.get().unwrap_or_else(|| error.to_string()),
+                    },
+                });
+            }
+        };
         let parts = Parts {
             group,
             cluster_id: options.cluster_id,
@@ -429,15 +450,20 @@ impl<RT: Runtime> Group<RT> {
         }
     }
 
-    /// While the machine is short of room nothing new is applied, after which it would be asked.
+    /// While the machine is short of room nothing new is applied, after which it would be asked. Its
+    /// file and the log may be on one disk, of which the log has more than it needs.
     async fn look_for_room(self: Arc<Self>) {
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         let mut health = self.applier.health.watch();
         while health.until(|health| *health != Health::Ok).await.is_some() {
-            RT::sleep(LOOK_AGAIN).await;
-            if self.applier.run::<RT, _>(Applier::look_at_health).await.is_err() {
-                return;
+            self.options.storage.make_room(true);
+            while self.applier.health.get() != Health::Ok {
+                RT::sleep(LOOK_AGAIN).await;
+                if self.applier.run::<RT, _>(Applier::look_at_health).await.is_err() {
+                    return;
+                }
             }
+            self.options.storage.make_room(false);
         }
     }
 

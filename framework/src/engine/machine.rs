@@ -183,6 +183,9 @@ impl<RT: Runtime> RaftStateMachine<TypeConfig<RT>> for Machine<RT> {
         let restored = restore::<RT>(stored, self.applier.clone()).await;
         self.applier.set_restoring(false);
         restored?;
+        if self.applier.durable() {
+            snapshot::forget(&*self.storage, self.applier.group, header.last_applied).await;
+        }
         self.applier.wake(header.last_applied.index.0);
         Ok(())
     }

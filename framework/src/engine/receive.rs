@@ -14,7 +14,7 @@ use super::Group;
 use super::runtime::{Point, Runtime, Select2, before, now};
 use super::send_snapshot::STALL;
 use super::snapshot::{self, SnapshotData};
-use super::types::{TypeConfig, Vote, to_log_id};
+use super::types::{Entry, Payload, TypeConfig, Vote, to_log_id};
 use super::wire::{self, SnapshotBegin};
 use crate::error::{RestoreError, StorageError, TransportError};
 use crate::format::FormatError;
@@ -33,6 +33,10 @@ const AHEAD: usize = 16;
 pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// How many bytes of what it holds already it reads before it shows another.
 const BYTES_OF_LIFE: u64 = 32 << 20;
+/// After how many more bytes of a snapshot it is looked whether the machine has room for it.
+const LOOK_EVERY: u64 = 1 << 20;
+/// How many bytes an entry without commands may have that is taken while room is short.
+const SMALL: usize = 64 << 10;
 
 /// A snapshot that is arriving.
 struct Arriving {
@@ -59,6 +63,8 @@ pub(crate) enum ReceiveError {
     Storage(#[from] StorageError),
     #[error("the disk is nearly full: entries are not taken")]
     DiskFull,
+    #[error("the machine is short of room: a snapshot of unknown length is not taken")]
+    MachineShort,
     #[error(transparent)]
     Restore(#[from] RestoreError),
     #[error("the snapshot is of another cluster, group or position")]
@@ -159,9 +165,9 @@ impl<RT: Runtime> Group<RT> {
             let len = body.len();
             let request = wire::read_append::<RT>(self.group(), body)?;
             check_sender(peer, &request.vote)?;
-            // What is queued completes from the reserve; nothing is to be added to it. To
+            // What is queued completes from the reserve; no command is to be added to it. To
             // the leader this node looks unreachable.
-            if !request.entries.is_empty() && self.health() != Health::Ok {
+            if !self.has_room_for(&request.entries) {
                 return Err(ReceiveError::DiskFull);
             }
             // What is taken in waits for the disk in memory: a bound on that is the leader's brake.
@@ -182,6 +188,25 @@ impl<RT: Runtime> Group<RT> {
                 return Err(error.into());
             }
             body = frame.body;
+        }
+    }
+
+    /// Whether entries of a leader are taken. While room is short those that elections and changes of
+    /// members append are: they are few and small, and without them a majority that is short of room
+    /// could have no leader that serves. A leader that finds out how far this log goes sends what it has
+    /// already; commands that it lacks are refused, and what lies behind them with them.
+    fn has_room_for(&self, entries: &[Entry]) -> bool {
+        let small = |entry: &Entry| {
+            entry.encoded.len() <= SMALL && matches!(entry.payload, Payload::Blank | Payload::Membership(_))
+        };
+        match self.health() {
+            Health::Ok => true,
+            Health::Low => {
+                let last = self.view.get().last_log;
+                let there = |entry: &Entry| last.is_some_and(|last| entry.log_id.index <= last.0);
+                entries.iter().all(|entry| there(entry) || small(entry))
+            }
+            _ => entries.is_empty(),
         }
     }
 
@@ -236,12 +261,15 @@ impl<RT: Runtime> Group<RT> {
         begin: SnapshotBegin,
         session: &mut Session,
     ) -> Result<Vote, ReceiveError> {
+        self.check_room(begin.len).await?;
         let mut arriving = self.go_on(&begin, session).await?;
         self.tell(session, Kind::SnapshotFrom, arriving.received).await?;
-        let received = match self.receive_chunks(session, &mut arriving).await {
-            Ok(()) => self.check_whole(&begin, arriving.decoder),
-            Err(error) => Err(error),
-        };
+        let mut received = self.receive_chunks(session, &mut arriving).await;
+        if received.is_ok() {
+            // Once more, before there is no way back: a restore that finds no room stops the node.
+            received = self.check_room(arriving.received).await;
+        }
+        let received = received.and_then(|()| self.check_whole(&begin, arriving.decoder));
         let writer = arriving.writer;
         let header = match received {
             Ok(header) => header,
@@ -295,6 +323,14 @@ impl<RT: Runtime> Group<RT> {
         Ok(Arriving { writer, decoder: Decoder::default(), received: 0 })
     }
 
+    /// Whether the machine has room for a snapshot of so many bytes; 0 is not known yet.
+    async fn check_room(&self, bytes: u64) -> Result<(), ReceiveError> {
+        if bytes == 0 && self.applier.health.get() != Health::Ok {
+            return Err(ReceiveError::MachineShort);
+        }
+        Ok(self.applier.room_for::<RT>(bytes).await?)
+    }
+
     /// Before it takes the place of one that can be restored.
     fn check_whole(&self, begin: &SnapshotBegin, decoder: Decoder) -> Result<Header, ReceiveError> {
         let header = decoder.finish()?;
@@ -312,7 +348,12 @@ impl<RT: Runtime> Group<RT> {
         arriving: &mut Arriving,
     ) -> Result<(), ReceiveError> {
         let kinds = [Kind::SnapshotChunk, Kind::SnapshotEnd];
+        let mut looked = 0;
         loop {
+            if arriving.received - looked >= LOOK_EVERY {
+                looked = arriving.received;
+                self.check_room(looked).await?;
+            }
             match in_time::<RT, _>(expect_frame(&mut session.stream, &kinds, self.group())).await?? {
                 // A sign of life.
                 Some((Kind::SnapshotChunk, chunk)) if chunk.is_empty() => {

@@ -15,7 +15,7 @@ use crate::error::StorageError;
 use crate::format::snapshot::{Decoder, Encoder, Header, MAX_PIECE_BYTES};
 use crate::state_machine::erased::SnapshotJob;
 use crate::storage::{SnapshotWriter, Storage, StoredSnapshot};
-use crate::types::GroupId;
+use crate::types::{GroupId, LogId};
 
 /// How many bytes are handed on at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -252,6 +252,14 @@ pub(super) async fn build<RT: Runtime>(
     let mut target = Target(storage.snapshot_writer(header.group).await?);
     write_view::<RT, _>(header, job, &mut target).await?;
     target.0.commit(covers).await
+}
+
+/// Removes the stored snapshot that covers what a machine on a disk has by itself: it is its own.
+pub(super) async fn forget(storage: &dyn Storage, group: GroupId, upto: LogId) {
+    if let Err(error) = storage.remove_snapshot(group, upto).await {
+        // It takes space and nothing else; the next start tries again.
+        tracing::warn!(%error, "a snapshot of no more use stays");
+    }
 }
 
 /// Copies a snapshot of another storage into this one.

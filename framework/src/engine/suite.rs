@@ -23,7 +23,7 @@ use crate::state_machine::{
     ApplyContext, DecodeError, EncodeError, QueryContext, RestoreError, StateMachine, Wire,
 };
 use crate::storage::{Flushed, GroupState, Identity, SnapshotWriter, Storage, StoredSnapshot, Write};
-use crate::types::{ClusterId, GroupId, LogIndex};
+use crate::types::{ClusterId, GroupId, LogId, LogIndex};
 
 type C = TypeConfig<TokioRuntime>;
 
@@ -113,6 +113,12 @@ impl<S: Storage> Storage for Shifted<S> {
     }
     async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError> {
         self.inner.snapshot(group).await
+    }
+    async fn remove_snapshot(&self, group: GroupId, upto: LogId) -> Result<(), StorageError> {
+        self.inner.remove_snapshot(group, upto).await
+    }
+    fn make_room(&self, wanted: bool) {
+        self.inner.make_room(wanted);
     }
 }
 

@@ -19,15 +19,24 @@ use crate::types::LogTime;
 /// has come. They are stored in the transaction of the batch's effects, so that every command is
 /// applied once, whatever crashes. At a start the record says where to go on.
 ///
+/// After an error, or a panic, of `apply`, `flush`, `view`, `applied`, `query` or `deadline` the node
+/// stops and the machine is used no more.
+///
 /// # Contract
 /// - What [`apply`](Self::apply) does depends on nothing but the state, the contexts and the
-///   commands, as with a [`StateMachine`](super::StateMachine).
-/// - Effects and record of a batch are stored together or not at all.
+///   commands, as with a [`StateMachine`](super::StateMachine) (`two_machines_come_to_the_same`).
+/// - Effects and record of a batch are stored together or not at all
+///   (`state_and_record_are_of_one_batch_after_crash`).
 /// - After a crash the state is that after some batch, at least the last one before the last
-///   [`flush`](Self::flush) that returned. Batches need not be flushed one by one.
-/// - A view stays as it was, whatever is applied, restored or flushed meanwhile.
-/// - After an error, or a panic, of `apply`, `flush`, `view`, `applied`, `query` or `deadline` the
-///   node stops and the machine is used no more.
+///   [`flush`](Self::flush) that returned (`flushed_batches_survive_crash`). Batches need not be flushed
+///   one by one.
+/// - A view stays as it was, whatever is applied, restored or flushed meanwhile
+///   (`view_stays_as_it_was`).
+///
+/// # Conformance
+/// `quorate::durable_machine_conformance!` runs the kit; the bullets above and
+/// the methods below name its cases. What a machine does with its commands and queries is for
+/// `quorate::state_machine_conformance!`, with `quorate::testing::state_machine::Durably`.
 ///
 /// # Called by
 /// the framework, from many threads. `apply` and `restore` are called one at a time; the rest beside
@@ -77,11 +86,15 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// Writes out all of a view but its record, piece by piece, while the machine goes on.
     fn write(view: Self::View, out: &mut dyn Write) -> std::io::Result<()>;
 
-    /// Replaces state and record, atomically and durably, before returning: after a crash at any
-    /// point the old ones are there or the new ones. Queries go on meanwhile.
+    /// Replaces state and record, durably, before returning. Queries go on meanwhile.
+    ///
+    /// # Contract
+    /// - After a crash at any point the old ones are there or the new ones
+    ///   (`restore_is_whole_or_not_at_all_after_crash`).
+    /// - After an error the old ones are kept (`failed_restore_keeps_the_old_state`).
     ///
     /// # Errors
-    /// When `input` fails or is not such a state. Then the old state is kept.
+    /// When `input` fails or is not such a state.
     fn restore(&self, record: &[u8], input: &mut dyn Read) -> Result<(), RestoreError>;
 
     /// As [`StateMachine::deadline`](super::StateMachine::deadline), of the state after the last
@@ -95,14 +108,30 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     ///
     /// What is committed must be applied, so that an apply that finds no room stops the node. At
     /// [`Health::Low`] the node refuses new writes as *not applied* instead, as it does when its
-    /// storage says so. What is queued by then must fit: some times the node's `limits.queue_bytes`,
-    /// and what is not written to the disk before a flush. The default is always [`Health::Ok`].
+    /// storage says so. What is under way by then must fit: commands of as many bytes as the node's
+    /// `limits.queue_bytes`, which may take twice as much as tables, and what is not written to the
+    /// disk before a flush. At [`Health::Failed`] the node stops, and does not start. The default is
+    /// always [`Health::Ok`].
     ///
     /// # Called by
-    /// the framework: after every batch, flush and restore, and once a second while it is not
-    /// [`Health::Ok`].
+    /// the framework: at the start, after every batch, flush and restore, and once a second while it is
+    /// not [`Health::Ok`].
     fn health(&self) -> Health {
         Health::Ok
+    }
+
+    /// Whether a snapshot of so many bytes could be restored now, as far as can be told, beside the state
+    /// that is there. One that does not fit is not taken from another node, which tries again later; a
+    /// [`restore`](Self::restore) that finds no room stops the node. The default is always `Ok`.
+    ///
+    /// # Errors
+    /// [`RestoreError::NoRoom`].
+    ///
+    /// # Called by
+    /// the framework, while a snapshot arrives, with the bytes there are so far, and before it is restored.
+    fn room_for(&self, snapshot_bytes: u64) -> Result<(), RestoreError> {
+        let _ = snapshot_bytes;
+        Ok(())
     }
 
     /// Closes its files, so that they can be opened again. Views that are still open may end with an

@@ -140,6 +140,16 @@ pub enum RestoreError {
         /// The version of this machine.
         supported: u32,
     },
+    /// The machine's disk has no room for another state beside the one that is there.
+    #[error(
+        "the snapshot needs about {needed} bytes beside the machine's own file, and its disk has {available}: make room"
+    )]
+    NoRoom {
+        /// How many bytes are needed, about.
+        needed: u64,
+        /// How many there are.
+        available: u64,
+    },
     /// The checksum does not match.
     #[error("the snapshot is damaged: its checksum does not match")]
     Checksum,

@@ -18,7 +18,7 @@ pub use self::health::Health;
 pub use self::memory::{MemoryStorage, StorageOperation, StoredBytes};
 pub use self::snapshot::{ResumedSnapshot, SnapshotId, SnapshotReader, SnapshotWriter, StoredSnapshot};
 use crate::error::StorageError;
-use crate::types::{ClusterId, DiskId, GroupId, LogIndex, NodeId};
+use crate::types::{ClusterId, DiskId, GroupId, LogId, LogIndex, NodeId};
 use crate::watch::Watcher;
 
 /// Whether `bytes` are an entry as the framework encoded it, by its checksum. A plugin need not look,
@@ -225,12 +225,46 @@ pub trait Storage: Send + Sync + 'static {
     /// `large_snapshot_comes_back`.
     async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError>;
 
+    /// Removes the last committed snapshot of `group` if it covers `upto` or less: what a machine on a disk
+    /// has restored it has by itself. The default keeps it.
+    ///
+    /// # Contract
+    /// - One that covers more stays (`removing_a_snapshot_spares_a_newer`), and so does that of another
+    ///   group (`removing_a_snapshot_spares_other_groups`).
+    /// - Then it is gone, or still there and whole, and the same after a restart and a power cut, when it
+    ///   may be back (`removed_snapshot_is_gone_or_whole`, `removed_snapshot_is_gone_or_whole_after_crash`).
+    /// - Whoever reads it reads on (`snapshot_stays_readable_when_removed`).
+    ///
+    /// # Called by
+    /// the engine of a group whose machine is on a disk, once that is flushed up to `upto`.
+    async fn remove_snapshot(&self, group: GroupId, upto: LogId) -> Result<(), StorageError> {
+        let _ = (group, upto);
+        Ok(())
+    }
+
     /// Watches whether there is room for more.
     ///
     /// At [`Health::Low`] the framework refuses new writes as *not applied*; what is queued must
-    /// still complete, from a reserve inside the plugin. The default is always [`Health::Ok`].
+    /// still complete, from a reserve inside the plugin, and so must what elections and changes of
+    /// members append, which is little. The default is always [`Health::Ok`].
     fn health(&self) -> Watcher<Health> {
         Watcher::fixed(Health::Ok)
+    }
+
+    /// Says whether the node is short of room elsewhere, which may be on the same disk: the file of its
+    /// machine.
+    ///
+    /// As long as it is, a storage gives back to the file system what it can spare, as it does when it
+    /// is short itself, and takes no space ahead of need. The default does nothing.
+    ///
+    /// # Contract
+    /// - Only asks, at any time and as often as it likes: nothing that was or is being written is lost by
+    ///   it (`making_room_loses_nothing`).
+    ///
+    /// # Called by
+    /// the engine, when that changes.
+    fn make_room(&self, wanted: bool) {
+        let _ = wanted;
     }
 
     /// Completes what is queued and releases the storage, so that it can be opened again.
@@ -278,8 +312,14 @@ impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
     async fn snapshot(&self, group: GroupId) -> Result<Option<StoredSnapshot>, StorageError> {
         (**self).snapshot(group).await
     }
+    async fn remove_snapshot(&self, group: GroupId, upto: LogId) -> Result<(), StorageError> {
+        (**self).remove_snapshot(group, upto).await
+    }
     fn health(&self) -> Watcher<Health> {
         (**self).health()
+    }
+    fn make_room(&self, wanted: bool) {
+        (**self).make_room(wanted);
     }
     async fn close(&self) {
         (**self).close().await;

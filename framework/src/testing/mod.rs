@@ -2,9 +2,10 @@
 //! line.
 //!
 //! This folder owns the kits for [`Storage`](crate::storage::Storage) ([`storage`]), for
-//! [`Transport`](crate::transport::Transport) ([`transport`]) and for
-//! [`StateMachine`](crate::state_machine::StateMachine) ([`state_machine`]). Nothing here is part of
-//! a running node.
+//! [`Transport`](crate::transport::Transport) ([`transport`]), for
+//! [`StateMachine`](crate::state_machine::StateMachine) ([`state_machine`]), and for what
+//! [`DurableStateMachine`](crate::state_machine::DurableStateMachine) promises of its disk
+//! ([`durable_machine`]). Nothing here is part of a running node.
 //!
 //! # Running a kit
 //!
@@ -22,6 +23,7 @@
 //! quorate::storage_conformance!(MyHarness);
 //! quorate::transport_conformance!(MyHarness);
 //! quorate::state_machine_conformance!(MyHarness);
+//! quorate::durable_machine_conformance!(MyHarness);
 //! ```
 //!
 //! Each case is named by the sentence of the contract that it checks, and is a function too. The kits
@@ -55,6 +57,7 @@
     reason = "a kit blocks a thread of its own and measures real time; no node runs it"
 )]
 
+pub mod durable_machine;
 mod run;
 mod seeded;
 mod shrink;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use quorate::error::StorageError;
 use quorate::storage::{Health, Identity};
@@ -153,7 +153,13 @@ impl Builder {
         let lock = lock.ok_or_else(|| StorageError::InUse { path: dir.to_owned() })?;
         for temp in [node_file::TEMP, database::TEMP, witness::TEMP] {
             if self.exists(temp)? {
-                files.remove(&dir.join(temp)).map_err(io("clean up"))?;
+                match files.remove(&dir.join(temp)) {
+                    // Nothing that happens to the witness stops a node.
+                    Err(error) if temp == witness::TEMP => {
+                        tracing::warn!(%error, path = %dir.join(temp).display(), "a leftover stays");
+                    }
+                    removed => removed.map_err(io("clean up"))?,
+                }
             }
         }
         Ok(lock)
@@ -173,9 +179,9 @@ impl Builder {
             // vote without a word.
             check_pages: true,
         };
-        let seen = witness::last_seen(files, &self.dir);
+        let seen = witness::last_seen(files, &self.dir, identity.map(|identity| identity.disk_id));
         if !self.exists(database::NAME)? {
-            if identity.is_some() || seen.is_some() {
+            if identity.is_some() || seen.any {
                 // NODE is written after the log was made, and so is a witness: someone removed it.
                 let what = settings.path.display().to_string();
                 return Err(StorageError::Corrupt { what, detail: "it is missing".to_owned() });
@@ -184,7 +190,7 @@ impl Builder {
         }
         let known = files.allocated(&settings.path);
         settings.known = known.map_err(|error| StorageError::io("measure", settings.path.clone(), error))?;
-        Ok((identity, Db::open(settings, seen.unwrap_or(0))?))
+        Ok((identity, Db::open(settings, seen.number)?))
     }
 
     fn exists(&self, name: &str) -> Result<bool, StorageError> {
@@ -204,7 +210,12 @@ impl Builder {
         health: Arc<Watched<Health>>,
         space: Space,
     ) -> RedbStorage {
-        let witness = Witness::begin(self.hooks.files.clone(), &self.dir, db.last_flushed());
+        let owner = Arc::new(OnceLock::new());
+        if let Some(identity) = identity {
+            let _ = owner.set(identity.disk_id);
+        }
+        let files = self.hooks.files.clone();
+        let witness = Witness::begin(files, &self.dir, owner.clone(), db.last_flushed());
         let (db, done) = (Arc::new(db), Arc::new(Done::new()));
         let snapshots = Arc::new(snapshots);
         let (queue, jobs) = queue();
@@ -235,7 +246,7 @@ impl Builder {
             }
         }
         RedbStorage::new(
-            Shared { dir: self.dir, files: self.hooks.files, db, snapshots, health, done },
+            Shared { dir: self.dir, files: self.hooks.files, db, snapshots, health, done, owner },
             identity,
             queue,
             waits,

@@ -7,7 +7,7 @@
 //! <dir>/NODE       cluster id, node id, disk id, format version; written once
 //! <dir>/log.redb   log:  (group, first index) -> row of entries
 //!                  meta: (group, name) -> vote | committed | purged; (0, commit) -> number of the commit
-//! <dir>/log.seen   magic, version; then the number of each commit that was flushed, u64, and its crc32c
+//! <dir>/log.seen   magic, version, disk id; then the number of each commit that was flushed, u64, and its crc32c
 //! <dir>/snap/      snapshots as files, g0-T3-17.snap; one that is still arriving ends in .part
 //! <dir>/ballast    space in reserve, given back when the disk is full
 //! <dir>/LOCK       locked while a process has the directory open
@@ -28,7 +28,7 @@
 //! [`quorate::storage::Health::Low`], and survived once, from the reserve.
 //!
 //! `log.seen` tells a commit that was flushed and then damaged from one that a power cut tore. It is
-//! never flushed, is begun anew whenever the directory is opened, and may be missing.
+//! flushed when the directory is opened and not for a commit, is begun anew then, and may be missing.
 //!
 //! Beside it there is a state machine in tables, [`RedbMachine`], in a file of its own.
 

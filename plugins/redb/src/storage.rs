@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use quorate::storage::{
     Flushed, GroupState, Health, Identity, ResumedSnapshot, SnapshotId, SnapshotWriter, Storage,
     StoredSnapshot, Write,
 };
-use quorate::types::{GroupId, LogIndex};
+use quorate::types::{DiskId, GroupId, LogId, LogIndex};
 use quorate::watch::{Watched, Watcher};
 
 use crate::database::Db;
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) health: Arc<Watched<Health>>,
     pub(crate) done: Arc<Done>,
+    /// Whose the directory is, once that is recorded.
+    pub(crate) owner: Arc<OnceLock<DiskId>>,
 }
 
 /// A durable [`Storage`] in a directory: the log in one redb file, snapshots beside it.
@@ -84,6 +86,8 @@ impl Storage for RedbStorage {
             _ => {
                 node_file::write(files, dir, identity)?;
                 *current = Some(*identity);
+                // Recorded once, under the lock.
+                let _ = self.shared.owner.set(identity.disk_id);
                 Ok(())
             }
         }
@@ -139,8 +143,16 @@ impl Storage for RedbStorage {
         self.shared.snapshots.read(group)
     }
 
+    async fn remove_snapshot(&self, group: GroupId, upto: LogId) -> Result<(), StorageError> {
+        self.shared.snapshots.remove_upto(group, upto)
+    }
+
     fn health(&self) -> Watcher<Health> {
         self.shared.health.watch()
+    }
+
+    fn make_room(&self, wanted: bool) {
+        self.queue.want_room(wanted);
     }
 
     async fn close(&self) {

@@ -163,6 +163,8 @@ pub(crate) trait ErasedMachine: Send + Sync {
     fn deadline(&self, now: LogTime) -> Result<Option<LogTime>, MachineFailure>;
     /// Whether there is room for more.
     fn health(&self) -> Result<Health, MachineFailure>;
+    /// Whether a snapshot of so many bytes could be restored beside the state that is there.
+    fn room_for(&self, snapshot_bytes: u64) -> Result<(), RestoreError>;
     /// Releases what is open. Called last.
     fn close(&self);
 }

@@ -180,6 +180,10 @@ impl<M: DurableStateMachine> ErasedMachine for OnDisk<M> {
         guarded("tell whether it has room", || Ok(self.0.health()))
     }
 
+    fn room_for(&self, snapshot_bytes: u64) -> Result<(), RestoreError> {
+        self.0.room_for(snapshot_bytes)
+    }
+
     fn close(&self) {
         self.0.close();
     }

@@ -157,5 +157,9 @@ impl<M: StateMachine> ErasedMachine for Typed<M> {
         Ok(Health::Ok)
     }
 
+    fn room_for(&self, _: u64) -> Result<(), RestoreError> {
+        Ok(())
+    }
+
     fn close(&self) {}
 }

@@ -143,6 +143,11 @@ impl MemoryStorage {
         self.shared.health.set(health);
     }
 
+    /// Watches whether the node says that it is short of room elsewhere.
+    pub fn room_wanted(&self) -> Watcher<bool> {
+        self.shared.room_wanted.watch()
+    }
+
     /// Flips bit number `bit`, counted from the lowest bit of the first byte and modulo their
     /// number, of bytes that are stored. Returns whether there are such bytes.
     pub fn flip_bit(&self, group: GroupId, stored: StoredBytes, bit: usize) -> bool {

@@ -21,7 +21,7 @@ pub use self::faults::{StorageOperation, StoredBytes};
 use self::snapshot::MemorySnapshotWriter;
 use super::{Flushed, GroupState, Health, Identity, SnapshotWriter, Storage, StoredSnapshot, Write};
 use crate::error::StorageError;
-use crate::types::{GroupId, LogIndex};
+use crate::types::{GroupId, LogId, LogIndex};
 use crate::watch::{Watched, Watcher};
 
 /// A disk in memory. Clones are handles to the same disk, which outlives the node that uses one of
@@ -55,6 +55,8 @@ pub struct MemoryStorage {
 struct Shared {
     disk: Mutex<Disk>,
     health: Watched<Health>,
+    /// Whether the node is short of room elsewhere.
+    room_wanted: Watched<bool>,
     /// How many writes are held back.
     held: Watched<usize>,
 }
@@ -66,8 +68,12 @@ impl MemoryStorage {
     }
 
     fn on(disk: Disk) -> Self {
-        let shared =
-            Shared { disk: Mutex::new(disk), health: Watched::new(Health::Ok), held: Watched::new(0) };
+        let shared = Shared {
+            disk: Mutex::new(disk),
+            health: Watched::new(Health::Ok),
+            room_wanted: Watched::new(false),
+            held: Watched::new(0),
+        };
         Self { shared: Arc::new(shared) }
     }
 }
@@ -220,8 +226,20 @@ impl Storage for MemoryStorage {
         Ok(disk.groups.get(&group).and_then(|image| image.snapshot.clone()).map(snapshot::open))
     }
 
+    async fn remove_snapshot(&self, group: GroupId, upto: LogId) -> Result<(), StorageError> {
+        let mut disk = self.shared.begin(StorageOperation::SnapshotWrite)?;
+        if let Some(image) = disk.groups.get_mut(&group) {
+            image.snapshot.take_if(|snapshot| snapshot.covers <= upto);
+        }
+        Ok(())
+    }
+
     fn health(&self) -> Watcher<Health> {
         self.shared.health.watch()
+    }
+
+    fn make_room(&self, wanted: bool) {
+        self.shared.room_wanted.set(wanted);
     }
 
     /// Flushes what is held back. The handle stays usable: it is the disk, not the process.

@@ -129,6 +129,7 @@ mod queue;
 mod random;
 mod read;
 mod receipts;
+mod removal;
 mod resume;
 mod snapshots;
 mod steps;
@@ -147,6 +148,7 @@ pub use self::queue::*;
 pub use self::random::*;
 pub use self::read::*;
 pub use self::receipts::*;
+pub use self::removal::*;
 pub use self::resume::*;
 pub use self::snapshots::*;
 use crate::error::StorageError;
@@ -302,6 +304,7 @@ macro_rules! __storage_cases {
                 receipt_is_used_once
                 write_only_queues
                 many_threads_read_beside_writes
+                making_room_loses_nothing
                 close_completes_what_is_queued
                 snapshot_is_invisible_before_commit
                 snapshot_dropped_uncommitted_leaves_nothing
@@ -311,6 +314,10 @@ macro_rules! __storage_cases {
                 snapshot_survives_reopen
                 snapshot_stays_readable_when_replaced
                 snapshots_of_groups_do_not_mix
+                removed_snapshot_is_gone_or_whole
+                removing_a_snapshot_spares_a_newer
+                removing_a_snapshot_spares_other_groups
+                snapshot_stays_readable_when_removed
                 large_snapshot_comes_back
                 resumed_snapshot_goes_on_with_a_prefix
                 resumed_snapshot_is_invisible_before_commit
@@ -332,6 +339,7 @@ macro_rules! __storage_cases {
                 snapshot_not_committed_is_absent_after_crash
                 unflushed_is_absent_or_whole_after_crash
                 snapshot_commit_is_atomic
+                removed_snapshot_is_gone_or_whole_after_crash
                 resumed_snapshot_survives_crash
                 every_write_point_survives_a_power_cut
                 random_operations_and_crashes_match_a_model

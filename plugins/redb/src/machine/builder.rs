@@ -20,7 +20,7 @@ pub struct MachineBuilder {
 
 impl MachineBuilder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, cache_bytes: 64 << 20, low_water_bytes: 64 << 20, hooks: Hooks::default() }
+        Self { path, cache_bytes: 64 << 20, low_water_bytes: 128 << 20, hooks: Hooks::default() }
     }
 
     /// How many bytes of the tables redb may keep in memory, read or not flushed yet. 64 MiB by
@@ -32,7 +32,8 @@ impl MachineBuilder {
 
     /// Below how many free bytes, beside what the cache may hold that is not on the disk yet, the
     /// machine reports [`Health::Low`](quorate::storage::Health::Low), so that its node refuses new
-    /// writes. 64 MiB by default; with 0 it is never told. What is queued by then must fit.
+    /// writes. 128 MiB by default, twice the default of the node's `limits.queue_bytes`: what is under way
+    /// by then must fit. With 0 it is never told.
     pub fn low_water_bytes(mut self, bytes: u64) -> Self {
         self.low_water_bytes = bytes;
         self
@@ -75,5 +76,18 @@ impl MachineBuilder {
             tables: M::TABLES,
         })?;
         Ok(RedbMachine::new(machine, file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate::node::config::Config;
+
+    use super::*;
+
+    #[test]
+    fn the_default_mark_is_what_the_contract_asks_for() {
+        let builder = MachineBuilder::new(PathBuf::from("n1/ledger.redb"));
+        assert_eq!(builder.low_water_bytes, 2 * Config::default().limits.queue_bytes as u64);
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use quorate::error::{MachineError, StorageError};
+use quorate::error::{MachineError, RestoreError, StorageError};
 use quorate::storage::Health;
 use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition, WriteTransaction};
 
@@ -25,6 +25,9 @@ const FORMAT_KEY: &str = "format";
 const MACHINE_KEY: &str = "machine";
 const VERSION_KEY: &str = "version";
 const FORMAT: u32 = 1;
+
+/// More than a file takes whose tables are empty.
+const EMPTY: u64 = 128 << 10;
 
 /// What belongs into the file, and how it is opened.
 #[derive(Clone)]
@@ -277,6 +280,22 @@ impl File {
         };
         self.short.store(short, Ordering::Relaxed);
         if short { Health::Low } else { Health::Ok }
+    }
+
+    /// Whether a snapshot of so many bytes has room as a file beside this one.
+    pub(super) fn room_for(&self, snapshot_bytes: u64) -> Result<(), RestoreError> {
+        let Settings { path, low_water_bytes, hooks, .. } = &self.settings;
+        // redb rounds a large value up to a power of two of pages, and splits a full page into halves.
+        let needed =
+            snapshot_bytes.saturating_mul(2).saturating_add(EMPTY).saturating_add(low_water_bytes / 8);
+        match hooks.files.available(folder(path)) {
+            Ok(available) if available < needed => Err(RestoreError::NoRoom { needed, available }),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "the free space is unknown");
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn current(&self) -> Result<Arc<Opened>, TableError> {

@@ -172,6 +172,10 @@ impl<M: TableMachine> DurableStateMachine for RedbMachine<M> {
         self.file.health()
     }
 
+    fn room_for(&self, snapshot_bytes: u64) -> Result<(), RestoreError> {
+        self.file.room_for(snapshot_bytes)
+    }
+
     fn close(&self) {
         self.file.close();
     }

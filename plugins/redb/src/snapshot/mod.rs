@@ -162,6 +162,22 @@ impl Snapshots {
         Ok(Some(StoredSnapshot { covers, len: trailer.len, reader }))
     }
 
+    /// Removes the newest snapshot of `group` if it covers `upto` or less. A power cut may bring it back.
+    pub(crate) fn remove_upto(&self, group: GroupId, upto: LogId) -> Result<(), StorageError> {
+        let mut state = self.lock();
+        if !state.open {
+            return Err(StorageError::Closed);
+        }
+        let Some(Current::Whole(covers)) = state.current.get(&group) else { return Ok(()) };
+        if *covers > upto {
+            return Ok(());
+        }
+        let path = self.dir.join(name(group, *covers));
+        self.files.remove(&path).map_err(|error| StorageError::io("remove", path, error))?;
+        state.current.remove(&group);
+        Ok(())
+    }
+
     /// Begins a snapshot of `group`.
     pub(crate) fn write(self: &Arc<Self>, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError> {
         if !self.lock().open {

@@ -167,6 +167,10 @@ impl Writer {
     /// Takes what is queued, up to a batch; or says what else there is to do.
     async fn next(&mut self) -> Step {
         loop {
+            if let Some(wanted) = self.parts.queue.room_wanted() {
+                self.parts.space.want(wanted);
+                return Step::Idle;
+            }
             let mut jobs = Vec::new();
             let open = self.intake.take(&mut self.parts.queue, &mut jobs);
             if !jobs.is_empty() {
@@ -192,7 +196,7 @@ impl Writer {
     /// Waits for a write, and while space is short for the time to look again.
     async fn wait(&mut self) -> Waited {
         let queued = pin!(self.parts.queue.wait());
-        if !self.parts.space.short() {
+        if self.broken || !self.parts.space.matters() {
             queued.await;
             return Waited::Queue;
         }
@@ -230,7 +234,7 @@ impl Writer {
             }
         } else {
             self.pause().await;
-            let sweep = self.sweep.rides(self.parts.space.short());
+            let sweep = self.sweep.rides(self.parts.space.matters());
             if let Err(error) = self.commit(&mut jobs, sweep) {
                 return self.fail(jobs, &error);
             }
@@ -259,6 +263,9 @@ impl Writer {
 
     /// Takes some space, removes some purged rows, and looks at the disk again when it is nearly full.
     async fn tidy(&mut self) {
+        if self.broken {
+            return;
+        }
         if self.growing {
             self.growing = self.parts.db.grow();
         }
@@ -270,7 +277,7 @@ impl Writer {
             }
             self.parts.witness.tend();
         }
-        if self.parts.space.short() {
+        if self.parts.space.due() {
             self.look();
         }
     }
@@ -279,7 +286,7 @@ impl Writer {
     fn look(&mut self) {
         let removing = !self.sweep.pending().is_empty();
         let mut looked = self.parts.space.check(&self.parts.db, removing);
-        if looked.is_ok() && self.parts.space.short() && self.parts.snapshots.give_up_parts() {
+        if looked.is_ok() && self.parts.space.matters() && self.parts.snapshots.give_up_parts() {
             looked = self.parts.space.check(&self.parts.db, removing);
         }
         if let Err(error) = looked {

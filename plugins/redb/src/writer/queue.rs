@@ -32,6 +32,9 @@ const RETURN: Duration = Duration::from_micros(150);
 struct State {
     jobs: Vec<Job>,
     closed: bool,
+    /// Whether others are short of room, and whether the writer was last told so.
+    room_wanted: bool,
+    room_told: bool,
     /// The writer, while it sleeps.
     sleeper: Option<Waker>,
 }
@@ -73,8 +76,17 @@ impl Queue {
 
     /// Takes no more. What was pushed is still there for the writer.
     pub(crate) fn close(&self) {
+        self.tell(|state| state.closed = true);
+    }
+
+    /// Whether others are short of room.
+    pub(crate) fn want_room(&self, wanted: bool) {
+        self.tell(|state| state.room_wanted = wanted);
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut State)) {
         let mut state = lock(&self.0);
-        state.closed = true;
+        change(&mut state);
         let sleeper = state.sleeper.take();
         drop(state);
         if let Some(sleeper) = sleeper {
@@ -101,12 +113,21 @@ impl Jobs {
         !state.closed
     }
 
+    /// Whether others are short of room, when that has changed since it was last asked.
+    pub(super) fn room_wanted(&mut self) -> Option<bool> {
+        let mut state = lock(&self.0);
+        let changed = state.room_wanted != state.room_told;
+        state.room_told = state.room_wanted;
+        changed.then_some(state.room_wanted)
+    }
+
     /// Waits until there is something, or the end.
     pub(super) async fn wait(&mut self) {
         poll_fn(|context| {
             let mut state = lock(&self.0);
             let lazy = |job: &Job| matches!(job.write, Write::Committed(_));
-            if state.closed || state.jobs.len() > MAX_LAZY || !state.jobs.iter().all(lazy) {
+            let told = state.room_told == state.room_wanted;
+            if !told || state.closed || state.jobs.len() > MAX_LAZY || !state.jobs.iter().all(lazy) {
                 return Poll::Ready(());
             }
             state.sleeper = Some(context.waker().clone());

@@ -29,6 +29,10 @@ pub(crate) struct Space {
     /// Whether the reserve is on the disk.
     ballast: bool,
     health: Arc<Watched<Health>>,
+    /// Whether others are short of room, maybe on this disk, and whether that was heard since the last
+    /// look.
+    wanted: bool,
+    heard: bool,
     /// Bytes and transactions written since the last look.
     bytes: u64,
     transactions: u32,
@@ -53,6 +57,8 @@ impl Space {
             ballast_bytes,
             ballast: false,
             health,
+            wanted: false,
+            heard: false,
             bytes: 0,
             transactions: 0,
             spare_is_stale: true,
@@ -68,8 +74,18 @@ impl Space {
     }
 
     /// Whether there is less room than the mark.
-    pub(crate) fn short(&self) -> bool {
+    fn short(&self) -> bool {
         matches!(self.health.get(), Health::Low | Health::Full)
+    }
+
+    /// Others are short of room, or no longer.
+    pub(crate) fn want(&mut self, wanted: bool) {
+        (self.wanted, self.heard) = (wanted, true);
+    }
+
+    /// Whether what can be spared is to be given back.
+    pub(crate) fn matters(&self) -> bool {
+        self.wanted || self.short()
     }
 
     /// A transaction wrote so many bytes. `freed`: purged rows are gone.
@@ -82,24 +98,24 @@ impl Space {
 
     /// Whether it is time to look.
     pub(crate) fn due(&self) -> bool {
-        self.short() || self.transactions >= LOOK_EVERY || self.bytes >= self.low_water / 16
+        self.heard || self.matters() || self.transactions >= LOOK_EVERY || self.bytes >= self.low_water / 16
     }
 
-    /// Looks how much room there is, and says so. When there is little and redb's file has some to
-    /// spare, it is compacted, unless rows are being removed from it: then that is to come.
+    /// Looks how much room there is, and says so. When there is little, here or for others, and redb's
+    /// file has some to spare, it is compacted, unless rows are being removed from it: then that is to come.
     pub(crate) fn check(&mut self, db: &Db, removing: bool) -> Result<(), StorageError> {
-        (self.bytes, self.transactions) = (0, 0);
+        (self.bytes, self.transactions, self.heard) = (0, 0, false);
         self.look();
-        if self.short() && self.spare_is_stale && !removing {
+        if self.matters() && self.spare_is_stale && !removing {
             (self.spare_is_stale, self.since_spare) = (false, 0);
             let spare = db.spare(self.files.as_ref())?;
-            if spare >= (self.low_water / 4).max(1) {
-                tracing::info!(spare, "the disk is nearly full; log.redb gives back what it does not use");
+            if spare >= (self.low_water / 16).max(1) {
+                tracing::info!(spare, "space is short; log.redb gives back what it does not use");
                 db.compact()?;
                 self.look();
             }
         }
-        db.set_thrifty(self.short());
+        db.set_thrifty(self.matters());
         Ok(())
     }
 

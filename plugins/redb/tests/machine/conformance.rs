@@ -1,11 +1,23 @@
-//! The framework's kit for state machines, run for a machine in tables.
+//! The framework's kits for state machines and for what is on a disk, run for a machine in tables.
 
 use quorate::testing::Seeded;
+use quorate::testing::durable_machine::DurableHarness;
 use quorate::testing::state_machine::{Durably, MachineHarness};
 
 use crate::common::*;
+use crate::disk::{Crash, Disk};
 
 struct Harness;
+
+fn command(rng: &mut Seeded) -> TotalsCommand {
+    let name = format!("name {}", rng.draw(0..8));
+    match rng.draw(0..8) {
+        0 => TotalsCommand::Remove { name },
+        1 => TotalsCommand::Lease { name, micros: rng.draw(1..3_000_000) },
+        2 => TotalsCommand::Burst { panic: false },
+        _ => TotalsCommand::Add { name, count: rng.draw(0..1000) },
+    }
+}
 
 impl MachineHarness for Harness {
     type Machine = Durably<Machine>;
@@ -18,13 +30,7 @@ impl MachineHarness for Harness {
     }
 
     fn command(rng: &mut Seeded) -> TotalsCommand {
-        let name = format!("name {}", rng.draw(0..8));
-        match rng.draw(0..8) {
-            0 => TotalsCommand::Remove { name },
-            1 => TotalsCommand::Lease { name, micros: rng.draw(1..3_000_000) },
-            2 => TotalsCommand::Burst { panic: false },
-            _ => TotalsCommand::Add { name, count: rng.draw(0..1000) },
-        }
+        command(rng)
     }
 
     fn query(rng: &mut Seeded) -> Option<TotalsQuery> {
@@ -37,3 +43,40 @@ impl MachineHarness for Harness {
 }
 
 quorate::state_machine_conformance!(Harness);
+
+/// On a disk whose power a case can cut, with what was flushed and sectors of what was not.
+mod on_a_disk {
+    use super::{Crash, Disk, DurableHarness, Machine, Seeded, TotalsCommand, command, open_on};
+
+    struct Harness;
+
+    impl DurableHarness for Harness {
+        type Machine = Machine;
+        type Place = Disk;
+
+        fn place() -> Disk {
+            Disk::default()
+        }
+
+        fn open(disk: &Disk) -> Machine {
+            open_on(disk).expect("a file of ours")
+        }
+
+        fn crash(disk: &mut Disk, machine: Machine) {
+            disk.cut_power_after(0);
+            drop(machine);
+            disk.crash(Crash::Tear(disk.ops()));
+        }
+
+        fn cut_power_after(disk: &Disk, points: u64) -> bool {
+            disk.cut_power_after(points);
+            true
+        }
+
+        fn command(rng: &mut Seeded) -> TotalsCommand {
+            command(rng)
+        }
+    }
+
+    quorate::durable_machine_conformance!(Harness);
+}

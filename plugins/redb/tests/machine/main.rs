@@ -12,5 +12,8 @@ mod contract;
 mod full;
 mod identity;
 mod kill;
+mod late;
 mod node;
 mod power;
+mod rig;
+mod shared_disk;

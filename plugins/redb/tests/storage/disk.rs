@@ -31,7 +31,7 @@ impl Change {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inode {
     live: Vec<u8>,
     durable: Vec<u8>,
@@ -83,7 +83,7 @@ pub(crate) enum Crash {
     Tear(u64),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<PathBuf, u64>,
@@ -104,10 +104,16 @@ struct State {
     /// There is no space for writes to this name, and to what is to take it.
     full_for: Option<PathBuf>,
     read_only: bool,
+    /// The file of this name cannot be removed.
+    stuck: Option<PathBuf>,
     /// How many reads of the file under redb succeed before they fail.
     reads_left: Option<u64>,
     reads: u64,
     shrinks_to_fail: u32,
+    /// How often it was asked how much space there is.
+    looks: u64,
+    /// How many files were created in each directory.
+    created: BTreeMap<PathBuf, u64>,
 }
 
 /// The disk. A clone is the same disk.
@@ -190,6 +196,11 @@ impl Disk {
         self.lock().read_only = read_only;
     }
 
+    /// From now on, or no longer, this file cannot be removed.
+    pub(crate) fn fail_removes_of(&self, path: Option<&Path>) {
+        self.lock().stuck = path.map(Path::to_owned);
+    }
+
     /// After so many more, reads of the file under redb fail; `None`: no longer.
     pub(crate) fn fail_reads_after(&self, reads: Option<u64>) {
         self.lock().reads_left = reads;
@@ -204,6 +215,16 @@ impl Disk {
     /// files are copied on write. How many are left.
     pub(crate) fn fail_shrinks(&self, count: u32) {
         self.lock().shrinks_to_fail = count;
+    }
+
+    /// How often it was asked how much space there is.
+    pub(crate) fn looks(&self) -> u64 {
+        self.lock().looks
+    }
+
+    /// How many files were ever created in a directory.
+    pub(crate) fn created_in(&self, dir: &Path) -> u64 {
+        self.lock().created.get(dir).copied().unwrap_or_default()
     }
 
     pub(crate) fn shrinks_to_fail(&self) -> u32 {
@@ -280,6 +301,20 @@ impl Disk {
         (state.fuse, state.dead) = (None, false);
     }
 
+    /// Another disk, as this one is now.
+    pub(crate) fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.lock().clone())))
+    }
+
+    /// The process dies, the machine goes on: what was not flushed is seen still, and a power cut may
+    /// take it still.
+    pub(crate) fn kill(&self) {
+        let mut state = self.lock();
+        state.boot += 1;
+        state.locked.clear();
+        (state.fuse, state.dead) = (None, false);
+    }
+
     fn backend(&self, path: &Path, open: Open) -> io::Result<Box<dyn StorageBackend>> {
         let mut state = self.lock();
         let inode = match open {
@@ -322,6 +357,7 @@ impl State {
 
     fn create(&mut self, path: &Path) -> io::Result<u64> {
         self.change()?;
+        *self.created.entry(path.parent().map(Path::to_owned).unwrap_or_default()).or_default() += 1;
         self.next += 1;
         let inode = self.next;
         self.inodes.insert(inode, Inode::default());
@@ -523,6 +559,9 @@ impl Files for Disk {
         let mut state = self.lock();
         state.find(path)?;
         state.change()?;
+        if state.stuck.as_deref() == Some(path) {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
         state.rename_to(Naming::Remove(path.to_owned()));
         Ok(())
     }
@@ -564,7 +603,8 @@ impl Files for Disk {
         Ok(state.inodes[&state.find(path)?].space())
     }
     fn available(&self, _dir: &Path) -> io::Result<u64> {
-        let state = Disk::lock(self);
+        let mut state = Disk::lock(self);
+        state.looks += 1;
         Ok(state.capacity.unwrap_or(u64::MAX).saturating_sub(state.used()))
     }
 }

@@ -3,6 +3,7 @@
 mod common;
 mod damage;
 mod directory;
+#[allow(dead_code, reason = "shared with the tests of a machine, which use more of it")]
 mod disk;
 mod disk_full;
 mod flips;

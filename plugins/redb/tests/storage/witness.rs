@@ -1,12 +1,15 @@
 //! `log.seen`: whatever happens to it alone is no harm, and it is never ahead of the log.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures::executor::block_on;
 use quorate::error::StorageError;
-use quorate::storage::{Health, Storage};
+use quorate::storage::{Health, Identity, Storage};
+use quorate::types::DiskId;
 use quorate_redb::RedbStorage;
+use quorate_redb::hooks::Files;
 
 use crate::common::*;
 use crate::disk::{Crash, Disk};
@@ -14,14 +17,18 @@ use crate::hooks::Driver;
 
 const LOG_FILE: &str = "/n1/log.redb";
 const SEEN_FILE: &str = "/n1/log.seen";
-const HEADER: usize = 12;
+const HEADER: usize = 28;
 const RECORD: usize = 12;
 
 fn try_open(disk: &Disk) -> Result<(RedbStorage, Driver), StorageError> {
+    try_open_as(disk, &identity(1))
+}
+
+fn try_open_as(disk: &Disk, identity: &Identity) -> Result<(RedbStorage, Driver), StorageError> {
     let driver = Driver::default();
     let builder = RedbStorage::builder("/n1").hooks(driver.hooks(disk.hooks(), false));
     let storage = builder.preallocate_bytes(0).ballast_bytes(0).low_water_bytes(0).open()?;
-    block_on(storage.set_identity_once(&identity(1)))?;
+    block_on(storage.set_identity_once(identity))?;
     Ok((storage, driver))
 }
 
@@ -51,7 +58,7 @@ fn shut(storage: RedbStorage, driver: &Driver) {
 /// The numbers in the file, as a reader of its layout finds them.
 fn numbers(disk: &Disk) -> Vec<u64> {
     let bytes = disk.bytes(Path::new(SEEN_FILE));
-    assert_eq!(&bytes[..HEADER], b"QUORSEEN\x01\0\0\0");
+    assert_eq!(&bytes[..12], b"QUORSEEN\x01\0\0\0");
     let number = |record: &[u8]| u64::from_le_bytes(*record.first_chunk().expect("whole"));
     bytes[HEADER..].chunks_exact(RECORD).map(number).collect()
 }
@@ -90,7 +97,7 @@ fn a_commit_that_was_flushed_and_rots_is_missed_by_its_number() {
 fn every_commit_is_seen_before_it_is_acknowledged_and_each_open_begins_anew() {
     let disk = Disk::default();
     let (storage, driver) = open_on(&disk);
-    assert_eq!(numbers(&disk), [0; 0]);
+    assert_eq!(numbers(&disk), [0; 0], "begun before it was known whose it is");
     for index in 0..5 {
         append(&storage, &driver, index).expect("a sound disk");
         assert_eq!(numbers(&disk), (1..=index + 1).collect::<Vec<_>>());
@@ -260,4 +267,154 @@ fn a_power_cut_that_spares_it_never_finds_it_ahead() {
         }
     }
     assert!(found.len() > 10, "every commit was interrupted: {found:?}");
+}
+
+#[test]
+fn what_was_seen_is_not_forgotten_in_a_power_cut_after_the_first_error() {
+    let disk = Disk::default();
+    rotten(&disk);
+    // As `log.seen` is most of the time: written, and not flushed.
+    let seen = disk.bytes(Path::new(SEEN_FILE));
+    disk.remove(Path::new(SEEN_FILE));
+    let mut file = disk.create(Path::new(SEEN_FILE)).expect("a sound disk");
+    file.append(&seen).expect("a sound disk");
+    let log = disk.bytes(Path::new(LOG_FILE));
+    // redb goes back to the commit before, for good, and the error comes later. The power may fail at any
+    // time from there on.
+    let mut repaired = 0;
+    for at in 0.. {
+        let disk = disk.fork();
+        disk.cut_power_after(at);
+        let error = try_open(&disk).err().expect("the last commit is lost");
+        disk.crash(Crash::LoseAll);
+        // Before that a power cut takes the witness, as it may at any time.
+        let untouched = disk.bytes(Path::new(LOG_FILE)) == log;
+        match try_open(&disk).err() {
+            Some(StorageError::Corrupt { what, .. }) => assert_eq!(what, LOG_FILE),
+            other => assert!(other.is_none() && untouched, "cut at {at}: {other:?}"),
+        }
+        repaired += u32::from(!untouched);
+        if matches!(error, StorageError::Corrupt { .. }) {
+            break;
+        }
+    }
+    assert!(repaired > 1, "it was never too late");
+}
+
+#[test]
+fn what_a_killed_process_did_not_flush_is_flushed_before_it_is_built_on() {
+    // The process dies between a write and its flush. What it wrote is read by the next one, as if it
+    // were on the disk; and then the power fails, which spares the witness alone.
+    let found_more = Cell::new(0);
+    let life = |disk: &Disk, from: u64, acknowledged: &mut u64| -> Result<(), StorageError> {
+        let (storage, driver) = try_open(disk)?;
+        let first = state(&storage, G0).log.end;
+        found_more.set(found_more.get() + u32::from(first > *acknowledged));
+        for index in first..first.max(from) + 3 {
+            append(&storage, &driver, index)?;
+            *acknowledged = index + 1;
+        }
+        drop(storage);
+        driver.kill();
+        Ok(())
+    };
+    let whole = Disk::default();
+    life(&whole, 0, &mut 0).expect("a sound disk");
+    let (first, begun) = (whole.ops(), whole.fork());
+    begun.kill();
+    life(&begun, 3, &mut 0).expect("a sound disk");
+    let second = begun.ops() - first;
+    for killed in 0..first {
+        for cut in 0..second {
+            let (disk, mut acknowledged) = (Disk::default(), 0);
+            disk.cut_power_after(killed);
+            drop(life(&disk, 0, &mut acknowledged));
+            disk.kill();
+            disk.cut_power_after(cut);
+            drop(life(&disk, 3, &mut acknowledged));
+            disk.keep(Path::new(SEEN_FILE));
+            disk.crash(if cut % 2 == 0 { Crash::LoseAll } else { Crash::Tear(killed * 1000 + cut) });
+            let opened = try_open(&disk);
+            let when = format!("killed at {killed}, cut at {cut}");
+            let (storage, driver) = opened.unwrap_or_else(|error| panic!("{when}: {error}"));
+            let end = state(&storage, G0).log.end;
+            assert!(end >= acknowledged, "{when}: {end} of {acknowledged}");
+            shut(storage, &driver);
+        }
+    }
+    assert!(found_more.get() > 0, "no second life began with a commit that the first had not flushed");
+}
+
+#[test]
+fn what_was_found_at_a_start_survives_a_power_cut() {
+    // A node builds on what it finds: it votes by it, and tells a leader how far its log goes.
+    let mut found_more = 0;
+    let whole = Disk::default();
+    let run = |disk: &Disk, acknowledged: &mut u64| -> Result<(), StorageError> {
+        let (storage, driver) = try_open(disk)?;
+        for index in 0..3 {
+            append(&storage, &driver, index)?;
+            *acknowledged = index + 1;
+        }
+        shut(storage, &driver);
+        Ok(())
+    };
+    run(&whole, &mut 0).expect("a sound disk");
+    for killed in 0..whole.ops() {
+        let (disk, mut acknowledged) = (Disk::default(), 0);
+        disk.cut_power_after(killed);
+        drop(run(&disk, &mut acknowledged));
+        disk.kill();
+        let (storage, driver) = open_on(&disk);
+        let found = state(&storage, G0).log.end;
+        found_more += u32::from(found > acknowledged);
+        disk.cut_power_after(0);
+        drop(storage);
+        driver.kill();
+        disk.crash(Crash::LoseAll);
+        let (storage, driver) = open_on(&disk);
+        assert_eq!(state(&storage, G0).log.end, found, "killed at {killed}");
+        shut(storage, &driver);
+    }
+    assert!(found_more > 0, "no commit was found that was not acknowledged");
+}
+
+#[test]
+fn a_leftover_that_cannot_be_removed_stops_no_open() {
+    let disk = Disk::default();
+    let (storage, driver) = open_on(&disk);
+    append(&storage, &driver, 0).expect("a sound disk");
+    shut(storage, &driver);
+    let leftover = Path::new("/n1/log.seen.tmp");
+    drop(disk.create(leftover).expect("a sound disk"));
+    disk.fail_removes_of(Some(leftover));
+    let (storage, driver) = open_on(&disk);
+    append(&storage, &driver, 1).expect("a sound disk");
+    assert_log(&storage, G0, 0..2, 200);
+    shut(storage, &driver);
+}
+
+#[test]
+fn the_witness_of_another_directory_says_nothing() {
+    let (one, other) = (Disk::default(), Disk::default());
+    let owner = Identity { disk_id: DiskId([0xd2; 16]), ..identity(1) };
+    for (disk, owner, entries) in [(&one, identity(1), 3), (&other, owner, 10)] {
+        let (storage, driver) = try_open_as(disk, &owner).expect("a sound disk");
+        for index in 0..entries {
+            append(&storage, &driver, index).expect("a sound disk");
+        }
+        shut(storage, &driver);
+    }
+    one.set_bytes(Path::new(SEEN_FILE), &other.bytes(Path::new(SEEN_FILE)));
+    let (storage, driver) = open_on(&one);
+    assert_log(&storage, G0, 0..3, 200);
+    assert_eq!(numbers(&one), [3], "begun anew, as its own");
+    shut(storage, &driver);
+    // Nor does it speak for a log that has lost a commit: it is as if there were none.
+    let disk = Disk::default();
+    rotten(&disk);
+    disk.set_bytes(Path::new(SEEN_FILE), &other.bytes(Path::new(SEEN_FILE)));
+    let (storage, driver) = open_on(&disk);
+    assert_eq!(numbers(&disk), [9]);
+    shut(storage, &driver);
 }

@@ -10,7 +10,7 @@ use quorate::storage::{
     Flushed, GroupState, Health, Identity, ResumedSnapshot, SnapshotId, SnapshotReader, SnapshotWriter,
     Storage, StoredSnapshot, Write,
 };
-use quorate::types::{GroupId, LogIndex};
+use quorate::types::{GroupId, LogId, LogIndex};
 use quorate::watch::Watcher;
 
 use super::{EntryMark, Log, Observation, Observer, Op, VoteMark};
@@ -147,8 +147,16 @@ impl<S: Storage> Storage for ObservedStorage<S> {
         self.storage.snapshot(group).await
     }
 
+    async fn remove_snapshot(&self, group: GroupId, upto: LogId) -> Result<(), StorageError> {
+        self.storage.remove_snapshot(group, upto).await
+    }
+
     fn health(&self) -> Watcher<Health> {
         self.storage.health()
+    }
+
+    fn make_room(&self, wanted: bool) {
+        self.storage.make_room(wanted);
     }
 
     async fn close(&self) {

@@ -1,5 +1,7 @@
 //! Machines that are broken, each in one way.
 
+mod durable;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;

@@ -45,6 +45,10 @@ pub(crate) trait Break: Send + Sync + 'static {
     const OLDER_SNAPSHOT_REPLACES: bool = false;
     /// Whether a reader ends when a newer snapshot is committed.
     const READER_IS_CUT_OFF: bool = false;
+    /// What it does with a snapshot that is to be removed.
+    const REMOVE: Remove = Remove::Sound;
+    /// Whether making room truncates the log.
+    const ROOM_TRUNCATES: bool = false;
     /// What it does with a snapshot that breaks off on its way.
     const RESUME: Resume = Resume::Sound;
     /// What it tells snapshots from others by.
@@ -87,6 +91,20 @@ pub(crate) trait Break: Send + Sync + 'static {
     fn crash(inner: &Inner) -> MemoryStorage {
         inner.disk.crash()
     }
+}
+
+/// What becomes of a snapshot that is to be removed.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Remove {
+    Sound,
+    /// It stays, which is sound as well.
+    Keeps,
+    /// A newer one goes, too.
+    TakesANewer,
+    /// Those of other groups go, too.
+    TakesAll,
+    /// Half of it stays.
+    Tears,
 }
 
 /// The sound store underneath, and what a break may remember.
@@ -221,6 +239,36 @@ impl<B: Break> Storage for Broken<B> {
             Box::new(Fingerprinted::new(stored.reader, B::FINGERPRINT).await?)
         };
         Ok(Some(StoredSnapshot { covers, len: stored.len, reader }))
+    }
+
+    async fn remove_snapshot(&self, group: GroupId, upto: LogId) -> Result<(), StorageError> {
+        let (disk, group) = (&self.inner.disk, B::snapshot_group(group));
+        match B::REMOVE {
+            Remove::Sound => disk.remove_snapshot(group, upto).await,
+            Remove::Keeps => Ok(()),
+            Remove::TakesANewer => disk.remove_snapshot(group, LogId::new(u64::MAX, u64::MAX)).await,
+            Remove::TakesAll => {
+                for group in (0..10).map(GroupId) {
+                    disk.remove_snapshot(group, upto).await?;
+                }
+                Ok(())
+            }
+            Remove::Tears => {
+                let Some(mut stored) = disk.snapshot(group).await? else { return Ok(()) };
+                let mut half = disk.snapshot_writer(group).await?;
+                if let Some(chunk) = stored.reader.next().await? {
+                    half.write(chunk).await?;
+                }
+                half.commit(stored.covers).await
+            }
+        }
+    }
+
+    fn make_room(&self, wanted: bool) {
+        if B::ROOM_TRUNCATES && wanted {
+            let last = Write::Truncate { from: LogIndex(30) };
+            self.inner.disk.write(GroupId(1), last, Flushed::ignored());
+        }
     }
 
     async fn close(&self) {

@@ -42,6 +42,14 @@ mod sound_with_a_thread {
     quorate::storage_conformance!(Broken<Threaded>);
 }
 
+broken!(MakesRoomInTheLog: const ROOM_TRUNCATES: bool = true;);
+
+#[test]
+fn makes_room_by_what_is_needed() {
+    let cases = functions::<Broken<MakesRoomInTheLog>>();
+    assert_fails(cases, &[("making_room_loses_nothing", "while room is made: ")]);
+}
+
 // Receipts.
 
 broken!(AcknowledgesEarly:

@@ -3,7 +3,7 @@
 use quorate::testing::storage::functions;
 use quorate::types::GroupId;
 
-use super::broken::{Break, Broken};
+use super::broken::{Break, Broken, Remove};
 use super::resumed::{Fingerprint, Resume};
 use crate::verdict::assert_fails;
 
@@ -196,6 +196,60 @@ fn tells_snapshots_apart_by_a_checksum_that_all_of_them_have() {
         &[(
             "snapshots_have_fingerprints_of_their_own",
             "snapshots of other bytes have the fingerprint 48674bc7",
+        )],
+    );
+}
+
+/// Nothing is broken, and no snapshot is ever removed.
+mod sound_and_kept {
+    use super::{Break, Broken, Remove};
+
+    broken!(Kept: const REMOVE: Remove = Remove::Keeps;);
+    quorate::storage_conformance!(Broken<Kept>, crash, faults);
+}
+
+broken!(RemovesANewer: const REMOVE: Remove = Remove::TakesANewer;);
+
+#[test]
+fn removes_a_newer_snapshot() {
+    assert_fails(
+        functions::<Broken<RemovesANewer>>(),
+        &[("removing_a_snapshot_spares_a_newer", "removed up to T1-5")],
+    );
+}
+
+broken!(RemovesAll: const REMOVE: Remove = Remove::TakesAll;);
+
+#[test]
+fn removes_the_snapshots_of_other_groups() {
+    assert_fails(
+        functions::<Broken<RemovesAll>>(),
+        &[("removing_a_snapshot_spares_other_groups", "the snapshot of g0")],
+    );
+}
+
+broken!(RemovesHalf: const REMOVE: Remove = Remove::Tears;);
+
+#[test]
+fn removes_half_of_a_snapshot() {
+    assert_fails(
+        functions::<Broken<RemovesHalf>>(),
+        &[
+            ("removed_snapshot_is_gone_or_whole", "removed: 9 bytes are there that cover T1-5"),
+            ("removed_snapshot_is_gone_or_whole_after_crash", "after a crash: "),
+        ],
+    );
+}
+
+broken!(CutsOffWhenRemoved: const READER_IS_CUT_OFF: bool = true;);
+
+#[test]
+fn cuts_off_a_reader_when_its_snapshot_is_removed() {
+    assert_fails(
+        functions::<Broken<CutsOffWhenRemoved>>(),
+        &[(
+            "snapshot_stays_readable_when_removed",
+            "the bytes of the removed snapshot changed under its reader",
         )],
     );
 }
