@@ -31,6 +31,7 @@ pub(crate) fn setup(seed: u64, nodes: u64) -> Setup {
         length: LENGTH,
         plan: Plan { faults, lasting: Lasting::Nothing, minority: Vec::new() },
         points: Points::None,
+        on_disk: false,
         mutation: None,
     }
 }

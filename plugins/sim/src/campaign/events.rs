@@ -25,9 +25,10 @@ pub const EVENTS: &[Event] = &[
     event("a node was shut down", Some(50), |counts| counts.shutdowns),
     event("a snapshot was made", Some(20), |counts| counts.snapshots),
     event("a snapshot was installed from a leader", Some(100), |counts| counts.installs),
-    event("a snapshot broke off on its way", Some(1_000), |counts| counts.wire.transfers_broken),
-    // Installs are too rare, and breaks of those rarer, for this to be required.
-    event("a snapshot went on where it broke off", None, |counts| counts.resumed),
+    event("a snapshot broke off on its way", Some(200), |counts| counts.wire.transfers_broken),
+    event("a snapshot went on where it broke off", Some(1_000), |counts| counts.resumed),
+    event("a machine went on with what was on its disk", Some(50), |counts| counts.machines_resumed),
+    event("a snapshot replaced what was on a machine's disk", Some(1_000), |counts| counts.tables_replaced),
     event("a conflicting tail was truncated", Some(200), |counts| counts.truncations),
     event("a crash lost unflushed writes", Some(50), |counts| counts.disk.losses),
     event("a crash tore a write", Some(200), |counts| counts.disk.torn),

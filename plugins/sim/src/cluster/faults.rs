@@ -22,6 +22,9 @@ const FUSE: Duration = Duration::from_secs(5);
 const PURGED: Duration = Duration::from_secs(8);
 /// How long after its disk has room again a node may still stop because of it.
 const FULL: Duration = Duration::from_secs(1);
+/// Where the storage is, whose bits may rot. A machine on its disk is elsewhere: nothing promises that
+/// a flipped bit of its tables is noticed.
+const DATA: &str = "data";
 /// Where the storage keeps its snapshots.
 const SNAPSHOTS: &str = "data/snap";
 
@@ -111,7 +114,7 @@ impl<W: Workload> Sim<W> {
                     slot.disk.set_fuse_in(Some((SNAPSHOTS.into(), changes)));
                 }
             }
-            Fault::BreakSnapshot { frames } => self.wire.break_snapshot(Some(frames)),
+            Fault::BreakSnapshot { answers } => self.wire.break_snapshot(Some(answers)),
             Fault::Transfer { to } => self.transfer(to),
             Fault::Shutdown { node } => self.shut_down(node),
         }
@@ -238,7 +241,7 @@ impl<W: Workload> Sim<W> {
         let flipped = match self.slots().get_mut(&node) {
             Some(slot) if !slot.is_lost() => {
                 slot.rotten = true;
-                (0..bits).filter_map(|_| slot.disk.rot_somewhere()).collect()
+                (0..bits).filter_map(|_| slot.disk.rot_somewhere(DATA)).collect()
             }
             _ => Vec::new(),
         };

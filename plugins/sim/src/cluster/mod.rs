@@ -20,8 +20,8 @@ use quorate::types::ClusterId;
 use serde::{Deserialize, Serialize};
 
 pub use self::config::draw as draw_config;
-pub(crate) use self::nodes::redb_storage;
 use self::nodes::{Slot, Trouble};
+pub(crate) use self::nodes::{redb_storage, with_sources};
 use crate::disk::{DiskEvents, SimDisk};
 use crate::linear::Verdict;
 use crate::mutations::Mutation;
@@ -50,6 +50,9 @@ pub struct Setup {
     /// Which fault points of the framework are live.
     #[serde(default)]
     pub points: Points,
+    /// Whether the machines are on the nodes' disks, if the workload has one that can be.
+    #[serde(default)]
+    pub on_disk: bool,
     /// A bug put in on purpose.
     pub mutation: Option<Mutation>,
 }
@@ -64,7 +67,8 @@ impl Setup {
     pub fn of_profile(profile: Profile, seed: u64, length: Duration) -> Self {
         let nodes = *Rng::stream(seed, "size").pick(&[3, 3, 4, 5]);
         let plan = Plan::draw(profile, seed, nodes, length);
-        Self { seed, nodes, clients: 4, length, plan, points: Points::Drawn, mutation: None }
+        let on_disk = Rng::stream(seed, "state").chance(300);
+        Self { seed, nodes, clients: 4, length, plan, points: Points::Drawn, on_disk, mutation: None }
     }
 }
 
@@ -107,6 +111,10 @@ pub struct Counts {
     pub truncations: u64,
     /// Snapshots of which some was there when their transfer began again.
     pub resumed: u64,
+    /// Machines that went on with what they found on their disk.
+    pub machines_resumed: u64,
+    /// Snapshots that came from another node and replaced what was on a machine's disk.
+    pub tables_replaced: u64,
     /// Times that a fault point of the framework fired.
     pub points: u64,
     /// The highest term.
@@ -140,6 +148,8 @@ impl Counts {
             shutdowns,
             truncations,
             resumed,
+            machines_resumed,
+            tables_replaced,
             points,
             term,
             disk,
@@ -164,6 +174,8 @@ impl Counts {
             (&mut self.shutdowns, shutdowns),
             (&mut self.truncations, truncations),
             (&mut self.resumed, resumed),
+            (&mut self.machines_resumed, machines_resumed),
+            (&mut self.tables_replaced, tables_replaced),
             (&mut self.points, points),
         ] {
             *sum += more;
@@ -319,6 +331,8 @@ impl<W: Workload> Sim<W> {
             counts.truncations = world.truncations;
             counts.installs = world.installs;
             counts.resumed = world.resumed;
+            counts.machines_resumed = world.machines_resumed;
+            counts.tables_replaced = world.tables_replaced;
         });
         for slot in self.slots().values() {
             counts.disk.add(slot.disk.events());

@@ -20,7 +20,7 @@ use super::Sim;
 use crate::disk::{Crash, SimDisk};
 use crate::moment::Moment;
 use crate::mutations::Mutation;
-use crate::observe::{Observation, Observed, ObservedStorage};
+use crate::observe::{Eye, Observation, Observed, ObservedStorage};
 use crate::runtime::{Clock, SimRuntime, SimSleep, set_clock, time};
 use crate::wire::{Death, Wire};
 use crate::workload::Workload;
@@ -126,7 +126,13 @@ impl<W: Workload> Sim<W> {
     async fn open(&self, node: u64, boot: u64, disk: &SimDisk) -> Result<Node<Observed<W>>, String> {
         let storage =
             self.workload.storage(disk).map_err(|why| format!("the storage does not open: {why}"))?;
-        self.start_node(node, boot, storage).await
+        let eye = Eye::new(self.workload.clone(), self.observer.clone(), node, boot, self.setup.mutation);
+        let machine = if self.setup.on_disk {
+            self.workload.on_disk(disk, eye).map_err(|why| format!("the machine does not open: {why}"))?
+        } else {
+            eye.in_memory(self.workload.machine())
+        };
+        self.start_node(node, boot, storage, machine).await
     }
 
     async fn start_node(
@@ -134,10 +140,11 @@ impl<W: Workload> Sim<W> {
         node: u64,
         boot: u64,
         storage: impl Storage,
+        machine: Observed<W>,
     ) -> Result<Node<Observed<W>>, String> {
         let observer = self.observer.clone();
-        let storage = ObservedStorage::new(storage, observer.clone(), node, boot, self.setup.mutation);
-        Node::builder(Observed::new(self.workload.clone(), observer, node, boot))
+        let storage = ObservedStorage::new(storage, observer, node, boot, self.setup.mutation);
+        Node::builder(machine)
             .storage(storage)
             .transport(self.wire.connect(node))
             .cluster(Cluster::bootstrap(self.all().into_iter().map(Wire::member)))
@@ -394,7 +401,7 @@ impl Drop for Guards {
     }
 }
 
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

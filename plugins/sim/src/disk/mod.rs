@@ -12,7 +12,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -167,11 +167,11 @@ impl SimDisk {
         self.lock().rot(&path.into())
     }
 
-    /// Flips one bit of a file that is drawn, the larger the likelier, and says which. `None` when
-    /// there are none.
-    pub fn rot_somewhere(&self) -> Option<(PathBuf, u64)> {
+    /// Flips one bit of a file in `folder` that is drawn, the larger the likelier, and says which. `None`
+    /// when there are none.
+    pub fn rot_somewhere(&self, folder: impl AsRef<Path>) -> Option<(PathBuf, u64)> {
         let mut state = self.lock();
-        let path = state.draw_file()?;
+        let path = state.draw_file(folder.as_ref())?;
         let bit = state.rot(&path)?;
         Some((path, bit))
     }

@@ -269,9 +269,10 @@ impl State {
     }
 
     /// A file, the larger the likelier.
-    pub(super) fn draw_file(&mut self) -> Option<PathBuf> {
+    pub(super) fn draw_file(&mut self, folder: &Path) -> Option<PathBuf> {
         let len = |inode| self.inodes.get(inode).map_or(0, |inode: &Inode| inode.durable.len() as u64);
-        let files: Vec<_> = self.names.iter().map(|(path, inode)| (path.clone(), len(inode))).collect();
+        let files = self.names.iter().filter(|(path, _)| path.starts_with(folder));
+        let files: Vec<_> = files.map(|(path, inode)| (path.clone(), len(inode))).collect();
         let all: u64 = files.iter().map(|(_, len)| len).sum();
         let mut place = if all == 0 { return None } else { self.rng.below(all) };
         for (path, len) in files {

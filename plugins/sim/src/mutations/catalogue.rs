@@ -23,6 +23,10 @@ pub enum Mutation {
     LongPurge,
     /// Nobody is told that some appends are flushed.
     LostReceipt,
+    /// A machine on its disk stores how far it had come a batch before.
+    RecordOfBefore,
+    /// A machine on its disk says that its tables are flushed, and they are not.
+    TablesNotFlushed,
     /// Reads are answered from whatever the node has applied.
     StaleRead,
     /// One at its place in the framework.
@@ -83,7 +87,7 @@ const fn framework(name: &'static str, what: &'static str, bug: Bug, within: u64
     planted(name, what, Mutation::Framework(bug), within, hunt)
 }
 
-use Hunt::{Full, LonelyLeaders};
+use Hunt::{Full, LonelyLeaders, OnDisk};
 
 /// Every bug.
 pub const CATALOGUE: &[Planted] = &[
@@ -118,6 +122,20 @@ pub const CATALOGUE: &[Planted] = &[
         Mutation::StaleRead,
         10,
         Full,
+    ),
+    planted(
+        "record-of-before",
+        "a machine on its disk stores how far it had come a batch before: some is applied twice",
+        Mutation::RecordOfBefore,
+        30,
+        OnDisk,
+    ),
+    planted(
+        "tables-not-flushed",
+        "a machine on its disk says that its tables are flushed, and they are not",
+        Mutation::TablesNotFlushed,
+        30,
+        OnDisk,
     ),
     framework(
         "follower-answers-early",

@@ -22,6 +22,8 @@ use crate::cluster::Setup;
 pub enum Hunt {
     /// The full mix of faults, as every seed draws it.
     Full,
+    /// The full mix, with every machine on its disk.
+    OnDisk,
     /// Leaders that are cut off and come back, with entries that nobody else has.
     LonelyLeaders,
 }
@@ -37,6 +39,7 @@ impl Planted {
     pub fn setup(&self, seed: u64, length: Duration) -> Setup {
         let mut setup = Setup::of_seed(seed, length);
         setup.plan = self.hunt.plan(setup.nodes).unwrap_or(setup.plan);
+        setup.on_disk |= self.hunt == Hunt::OnDisk;
         setup.mutation = Some(self.mutation);
         setup
     }

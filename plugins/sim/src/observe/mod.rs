@@ -5,9 +5,12 @@
 //! What is right and what is wrong is decided in `oracle`.
 
 mod entry;
+mod in_memory;
 mod log;
 mod machine;
+mod on_disk;
 mod storage;
+mod tagged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,9 +22,12 @@ use quorate::types::{LogTime, Position};
 
 pub use self::entry::{EntryMark, VoteMark};
 pub use self::log::{Log, NodeLog, Op};
-pub use self::machine::{Observed, Placed, Tagged};
-pub(crate) use self::machine::{encoded, panic_text, untagged};
+pub(crate) use self::machine::panic_text;
+pub use self::machine::{Eye, Observed};
+pub use self::on_disk::OnDiskOf;
 pub use self::storage::ObservedStorage;
+pub use self::tagged::{Placed, Tagged};
+pub(crate) use self::tagged::{encoded, untagged};
 use crate::oracle::{Oracle, Violation};
 use crate::runtime::time;
 use crate::trace::Trace;
@@ -73,6 +79,13 @@ pub enum Observation<'a> {
     Restored {
         /// The last command that is in it.
         last: Option<Position>,
+        /// Whether it replaced what was on the machine's disk.
+        on_disk: bool,
+    },
+    /// A node's machine goes on with the state that it found on its disk.
+    Resumed {
+        /// The last command that is in it.
+        last: Option<Position>,
     },
     /// A client was told that its command was applied.
     Acknowledged {
@@ -104,6 +117,10 @@ pub struct World {
     pub resumed: u64,
     /// How often a snapshot from another node was restored.
     pub installs: u64,
+    /// How often one replaced what was on a machine's disk.
+    pub tables_replaced: u64,
+    /// How often a machine went on with what it found on its disk.
+    pub machines_resumed: u64,
     /// Nodes at which one arrives.
     receiving: BTreeSet<u64>,
 }
@@ -246,7 +263,8 @@ impl Inner {
                 trace.mark(at, "status", node, &what);
             }
             Observation::Applied { applied } => trace.mark(at, "applied", node, applied),
-            Observation::Restored { last } => trace.mark(at, "restored", node, last),
+            Observation::Restored { last, .. } => trace.mark(at, "restored", node, last),
+            Observation::Resumed { last } => trace.mark(at, "resumed", node, last),
             Observation::Acknowledged { applied } => trace.mark(at, "acknowledged", node, applied),
             Observation::Refused { command } => trace.mark(at, "refused", node, command),
         }
@@ -268,7 +286,12 @@ impl World {
             Observation::Applied { applied } => {
                 self.applied.entry(applied.position).or_insert_with(|| (*applied).clone());
             }
-            Observation::Restored { .. } => self.installs += u64::from(self.receiving.remove(&node)),
+            Observation::Restored { on_disk, .. } => {
+                let received = self.receiving.remove(&node);
+                self.installs += u64::from(received);
+                self.tables_replaced += u64::from(received && *on_disk);
+            }
+            Observation::Resumed { last } => self.machines_resumed += u64::from(last.is_some()),
             _ => {}
         }
         Ok(())
@@ -319,8 +342,9 @@ mod tests {
         ];
         let purged = |purged| Log { purged, ..Log::default() };
         let logs = [purged(None), purged(Some(0)), Log { vote: Some(vote), ..Log::default() }];
-        let mut seen = vec![hash(1, &Observation::Restored { last: None })];
-        seen.push(hash(1, &Observation::Restored { last: Some(Position::default()) }));
+        let mut seen = vec![hash(1, &Observation::Restored { last: None, on_disk: false })];
+        seen.push(hash(1, &Observation::Restored { last: Some(Position::default()), on_disk: false }));
+        seen.push(hash(1, &Observation::Resumed { last: Some(Position::default()) }));
         seen.push(hash(1, &Observation::Refused { command: &applied.command }));
         seen.push(hash(2, &Observation::Refused { command: &applied.command }));
         seen.push(hash(1, &Observation::Refused { command: &applied.response }));

@@ -29,7 +29,7 @@ impl Oracle for AppliedOnce {
         match observation {
             // Its machine begins anew.
             Observation::Opened { .. } => drop(self.states.remove(&node)),
-            Observation::Restored { last } => {
+            Observation::Restored { last, .. } | Observation::Resumed { last } => {
                 self.states.remove(&node);
                 self.states.extend(last.map(|last| (node, last)));
             }

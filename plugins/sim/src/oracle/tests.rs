@@ -45,7 +45,7 @@ impl Story {
 
     fn restore(self, node: u64, last: Option<u64>) -> Self {
         let last = last.map(|index| Position { index: LogIndex(index), ordinal: 0 });
-        self.0.see(node, &Observation::Restored { last });
+        self.0.see(node, &Observation::Restored { last, on_disk: false });
         self
     }
 

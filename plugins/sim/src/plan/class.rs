@@ -94,7 +94,7 @@ impl Class {
                 stopped: rng.chance(500),
             },
             Self::Members => Fault::Wipe { node: lost(minority, node, rng) },
-            Self::Snapshots if rng.chance(300) => Fault::BreakSnapshot { frames: rng.below(24) },
+            Self::Snapshots if rng.chance(300) => Fault::BreakSnapshot { answers: rng.within(1..8) },
             Self::Snapshots if rng.chance(500) => {
                 let (changes, crash) = (rng.below(40), loss(rng));
                 Fault::SnapshotFuse { node, changes, crash, down: rng.millis(1..2_000) }

@@ -167,8 +167,9 @@ pub enum Fault {
     },
     /// The next transfer of a snapshot breaks off in the middle, and can go on from there.
     BreakSnapshot {
-        /// After how many frames of either side.
-        frames: u64,
+        /// After how many answers of the receiver: the first two are greetings, and each later one
+        /// is for a piece that has arrived.
+        answers: u64,
     },
     /// A node falls so far behind that the others have purged what it lacks, and comes back.
     FallBehind {

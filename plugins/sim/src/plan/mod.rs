@@ -76,7 +76,12 @@ impl Plan {
         let mut at = rng.millis(500..2_500);
         while at < length {
             let class = *rng.pick(&classes);
-            faults.push(Planned { at, fault: class.fault(nodes, &minority, &mut rng) });
+            let fault = class.fault(nodes, &minority, &mut rng);
+            faults.push(Planned { at, fault });
+            // Who comes back is sent a snapshot, and that may have to go on where it broke off.
+            if matches!(fault, Fault::FallBehind { .. }) && rng.chance(500) {
+                faults.push(Planned { at, fault: Fault::BreakSnapshot { answers: rng.within(2..8) } });
+            }
             at += rng.millis(every_ms / 4..every_ms * 2);
         }
         let lasting = *rng.pick(&[Lasting::Nothing, Lasting::Down, Lasting::Mute, Lasting::Deaf]);

@@ -118,6 +118,7 @@ impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
         self.what_came_later();
         self.faults();
         self.what_lasts();
+        self.state();
         self.clients();
         self.nodes();
         self.length();
@@ -205,6 +206,14 @@ impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
         if self.setup().plan.lasting != Lasting::Nothing {
             let nothing = self.with(|setup| setup.plan.lasting = Lasting::Nothing);
             self.take(vec![nothing]);
+        }
+    }
+
+    /// A machine in memory is simpler than one on a disk.
+    fn state(&mut self) {
+        if self.setup().on_disk {
+            let in_memory = self.with(|setup| setup.on_disk = false);
+            self.take(vec![in_memory]);
         }
     }
 

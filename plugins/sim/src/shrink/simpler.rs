@@ -63,8 +63,8 @@ pub(super) fn simpler(fault: &Fault) -> Vec<Fault> {
             found.extend(crashes(crash).map(|crash| Fault::SnapshotFuse { node, changes, crash, down }));
             found.extend(shorter(down).map(|down| Fault::SnapshotFuse { node, changes, crash, down }));
         }
-        Fault::BreakSnapshot { frames } if frames > 0 => {
-            found.push(Fault::BreakSnapshot { frames: frames / 2 });
+        Fault::BreakSnapshot { answers } if answers > 0 => {
+            found.push(Fault::BreakSnapshot { answers: answers / 2 });
         }
         Fault::Shutdown { node } => {
             let (crash, down) = (Crash::Process, Duration::from_millis(300));

@@ -96,7 +96,7 @@ pub(super) struct Hub {
     pub(super) streams: BTreeMap<u64, Stream>,
     next_stream: u64,
     pub(super) idle_limit: Duration,
-    /// After how many frames on its lane the next transfer of a snapshot breaks off.
+    /// After how many answers of its receiver the next transfer of a snapshot breaks off.
     pub(super) break_snapshot: Option<u64>,
     pub(super) events: WireEvents,
 }
@@ -128,7 +128,7 @@ impl Hub {
     pub(super) fn send(&mut self, id: u64, side: usize, item: Item) {
         let Some(stream) = self.streams.get(&id) else { return };
         let (from, to) = (stream.pipes[side].from, stream.pipes[side].to);
-        if self.breaks(id) {
+        if self.breaks(id, side) {
             self.events.transfers_broken += 1;
             // Only schedules tasks; the lock is not taken in it.
             self.end_streams(from, to, |stream| (stream.lane == Lane::Snapshot).then_some([true; 2])).wake();
@@ -155,11 +155,12 @@ impl Hub {
         woken
     }
 
-    /// Whether the stream is the transfer of a snapshot that breaks off now.
-    fn breaks(&mut self, id: u64) -> bool {
+    /// Whether the stream is the transfer of a snapshot that breaks off now, instead of an answer. Only
+    /// answers count: what else has been sent may not have arrived when the stream breaks.
+    fn breaks(&mut self, id: u64, side: usize) -> bool {
         let is_snapshot = |stream: &Stream| stream.lane == Lane::Snapshot;
         match self.break_snapshot {
-            Some(left) if self.streams.get(&id).is_some_and(is_snapshot) => {
+            Some(left) if side == 1 && self.streams.get(&id).is_some_and(is_snapshot) => {
                 self.break_snapshot = left.checked_sub(1);
                 left == 0
             }

@@ -125,10 +125,10 @@ impl Wire {
         woken.wake();
     }
 
-    /// The next transfer of a snapshot breaks off after so many frames of either side. `None` takes that
-    /// back.
-    pub fn break_snapshot(&self, frames: Option<u64>) {
-        self.lock().break_snapshot = frames;
+    /// The next transfer of a snapshot breaks off once its receiver has answered so often. `None` takes
+    /// that back.
+    pub fn break_snapshot(&self, answers: Option<u64>) {
+        self.lock().break_snapshot = answers;
     }
 
     /// After how long without a sign of life a stream fails by itself.

@@ -169,7 +169,7 @@ fn a_link_refuses_and_a_network_resets() {
 }
 
 #[test]
-fn a_transfer_of_a_snapshot_breaks_off_after_so_many_frames() {
+fn a_transfer_of_a_snapshot_breaks_off_after_so_many_answers() {
     simulate(async |pair| {
         pair.wire.break_snapshot(Some(2));
         let (mut other, mut other_in) = pair.open().await;
@@ -177,13 +177,20 @@ fn a_transfer_of_a_snapshot_breaks_off_after_so_many_frames() {
             let mut ours = pair.a.connect(&Wire::member(2), lane).await.expect("dials");
             let mut theirs = pair.b.accept().await.expect("accepts").stream;
             let broken = pair.wire.events().transfers_broken == 1;
-            for frame in 0..4 {
-                let sent = ours.tx.send("piece".into()).await;
-                assert_eq!(sent.is_ok(), broken || frame < 2, "the third finds the stream broken");
+            for answer in 0..4 {
+                let whole = broken || answer < 2;
+                assert_eq!(ours.tx.send("piece".into()).await.is_ok(), broken || answer < 3);
+                if broken || answer < 3 {
+                    assert!(matches!(theirs.rx.next().await, Some(Ok(_))), "what arrives does not break it");
+                }
+                assert_eq!(theirs.tx.send("taken".into()).await.is_ok(), whole, "the third breaks it");
+                if whole {
+                    assert!(matches!(ours.rx.next().await, Some(Ok(_))));
+                }
             }
             assert_eq!(pair.wire.events().transfers_broken, 1, "it breaks once");
             if !broken {
-                assert!(is_reset(&mut theirs).await);
+                assert!(is_reset(&mut ours).await);
             }
         }
         other.tx.send("untouched".into()).await.expect("another lane");

@@ -1,6 +1,8 @@
 //! What clients do in a run, and how it is judged.
 
 mod registers;
+#[cfg(madsim)]
+mod tables;
 
 use std::fmt::Write;
 
@@ -8,7 +10,9 @@ use bytes::Bytes;
 use quorate::state_machine::{StateMachine, Wire};
 use quorate::types::{ClusterId, LogId, LogTime, Position};
 
-pub use self::registers::{Registers, RegistersAnswer, RegistersCommand, RegistersQuery, RegistersWorkload};
+pub use self::registers::{
+    Registers, RegistersAnswer, RegistersCommand, RegistersQuery, RegistersResponse, RegistersWorkload,
+};
 use crate::linear::Verdict;
 use crate::rng::Rng;
 
@@ -141,6 +145,24 @@ pub trait Workload: Send + Sync + 'static {
     /// The run is over: what it was, before it is judged.
     fn over(&self, history: History<'_>) {
         let _ = history;
+    }
+
+    /// Opens the machine of a node on its disk, for runs in which machines are there. Without this there
+    /// are none: the machine is in memory all the same.
+    ///
+    /// # Errors
+    /// Why it does not open, for a person to read.
+    #[cfg(madsim)]
+    fn on_disk(
+        &self,
+        disk: &crate::disk::SimDisk,
+        eye: crate::observe::Eye<Self>,
+    ) -> Result<crate::observe::Observed<Self>, String>
+    where
+        Self: Sized,
+    {
+        let _ = disk;
+        Ok(eye.in_memory(self.machine()))
     }
 
     /// Opens the storage of a node on its disk.

@@ -13,7 +13,7 @@ use crate::linear::{Operation, Verdict, check};
 use crate::rng::Rng;
 
 /// How many weights of a register are kept.
-const WEIGHTS: usize = 16;
+pub(super) const WEIGHTS: usize = 16;
 
 /// Registers by number.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, RaftStateMachine)]
@@ -68,6 +68,15 @@ impl Workload for RegistersWorkload {
 
     fn machine(&self) -> Registers {
         Registers::default()
+    }
+
+    #[cfg(madsim)]
+    fn on_disk(
+        &self,
+        disk: &crate::disk::SimDisk,
+        eye: crate::observe::Eye<Self>,
+    ) -> Result<crate::observe::Observed<Self>, String> {
+        Ok(eye.on_disk(super::tables::open(disk)?))
     }
 
     fn call(&self, rng: &mut Rng, unique: u64) -> Call<RegistersCommand, RegistersQuery> {

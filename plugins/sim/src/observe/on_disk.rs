@@ -1,0 +1,204 @@
+//! A machine on a disk, with an eye on what is applied.
+
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use quorate::state_machine::{
+    AnyMachine, ApplyContext, DurableStateMachine, QueryContext, Replicated, RestoreError, StateMachine,
+};
+use quorate::storage::Health;
+use quorate::types::{LogTime, Position};
+
+use super::machine::{Eye, panic_text};
+use super::tagged::{LAST_BYTES, Placed, Tagged, decode_last, encode_last, encoded};
+use super::{AppliedCommand, Observation};
+use crate::mutations::Mutation;
+use crate::workload::Workload;
+
+/// A machine on a disk that has the commands, queries and answers of a workload's machine.
+pub trait OnDiskOf<W: Workload>:
+    DurableStateMachine<
+        Command = <W::Machine as StateMachine>::Command,
+        Response = <W::Machine as StateMachine>::Response,
+        Query = <W::Machine as StateMachine>::Query,
+        Answer = <W::Machine as StateMachine>::Answer,
+    >
+{
+}
+
+impl<W, D> OnDiskOf<W> for D
+where
+    W: Workload,
+    D: DurableStateMachine<
+            Command = <W::Machine as StateMachine>::Command,
+            Response = <W::Machine as StateMachine>::Response,
+            Query = <W::Machine as StateMachine>::Query,
+            Answer = <W::Machine as StateMachine>::Answer,
+        >,
+{
+}
+
+/// A machine on a disk that tells what it applies. Which command is the last that its state has in it
+/// stands before the framework's record, so that it is stored with its effects as that is.
+pub(super) struct OnDisk<W: Workload, D> {
+    machine: D,
+    eye: Eye<W>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The last command that the state has in it, once that was looked up.
+    last: Option<Option<Position>>,
+    /// The record of the batch before, for the bug that stores that one.
+    before: Option<Bytes>,
+}
+
+impl<W: Workload, D: OnDiskOf<W>> OnDisk<W, D> {
+    pub(super) fn new(machine: D, eye: Eye<W>) -> Self {
+        Self { machine, eye, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the machine is; tells where it goes on, the first time.
+    fn last(&self) -> Result<Option<Position>, D::Error> {
+        if let Some(last) = self.state().last {
+            return Ok(last);
+        }
+        let record = D::applied(&self.machine.view()?)?;
+        let last = record.as_ref().and_then(last_of);
+        self.state().last = Some(last);
+        self.eye.see(&Observation::Resumed { last });
+        Ok(last)
+    }
+
+    /// What is stored with a batch.
+    fn stored(&self, last: Option<Position>, record: &[u8]) -> Bytes {
+        let before = self.state().before.replace(Bytes::copy_from_slice(record));
+        match before.filter(|_| self.eye.mutation == Some(Mutation::RecordOfBefore)) {
+            Some(before) => with_last(last, &before),
+            None => with_last(last, record),
+        }
+    }
+}
+
+fn with_last(last: Option<Position>, record: &[u8]) -> Bytes {
+    [&encode_last(last)[..], record].concat().into()
+}
+
+fn last_of(record: &Bytes) -> Option<Position> {
+    decode_last(*record.first_chunk::<LAST_BYTES>()?)
+}
+
+impl<W: Workload, D: OnDiskOf<W>> Replicated for OnDisk<W, D> {
+    const NAME: &'static str = <W::Machine as StateMachine>::NAME;
+    const VERSION: u32 = <W::Machine as StateMachine>::VERSION;
+    type Command = Tagged<D::Command>;
+    type Response = D::Response;
+    type Query = D::Query;
+    type Answer = Placed<D::Answer>;
+
+    fn into_machine(self) -> AnyMachine {
+        AnyMachine::on_disk(self)
+    }
+}
+
+impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
+    type View = D::View;
+    type Error = D::Error;
+
+    fn apply(
+        &self,
+        commands: &mut dyn Iterator<Item = (ApplyContext, Self::Command)>,
+        record: &[u8],
+    ) -> Result<Vec<D::Response>, D::Error> {
+        let before = self.last()?;
+        let commands: Vec<_> = commands.collect();
+        let head = |(ctx, command): &(ApplyContext, Self::Command)| AppliedCommand {
+            position: ctx.position(),
+            term: ctx.term().get(),
+            time: ctx.time(),
+            command: encoded(command),
+            response: Bytes::new(),
+        };
+        let heads: Vec<AppliedCommand> = commands.iter().map(head).collect();
+        let last = heads.last().map_or(before, |head| Some(head.position));
+        let stored = self.stored(last, record);
+        let begun = Cell::new(0_usize);
+        let mut commands = commands.into_iter().map(|(ctx, command)| {
+            begun.set(begun.get() + 1);
+            (ctx, command.command)
+        });
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.machine.apply(&mut commands, &stored)));
+        let responses = outcome.unwrap_or_else(|panic| {
+            if let Some(head) = begun.get().checked_sub(1).and_then(|at| heads.get(at)) {
+                self.eye.workload.panicked(head, &panic_text(&*panic));
+            }
+            resume_unwind(panic)
+        })?;
+        self.state().last = Some(last);
+        for (head, response) in heads.into_iter().zip(&responses) {
+            let applied = AppliedCommand { response: self.eye.workload.response(response), ..head };
+            self.eye.see(&Observation::Applied { applied: &applied });
+        }
+        Ok(responses)
+    }
+
+    fn flush(&self) -> Result<(), D::Error> {
+        if self.eye.mutation == Some(Mutation::TablesNotFlushed) {
+            return Ok(());
+        }
+        self.machine.flush()
+    }
+
+    fn view(&self) -> Result<D::View, D::Error> {
+        self.machine.view()
+    }
+
+    fn applied(view: &D::View) -> Result<Option<Bytes>, D::Error> {
+        Ok(D::applied(view)?.map(|record| record.slice(LAST_BYTES.min(record.len())..)))
+    }
+
+    fn query(&self, view: &D::View, ctx: &QueryContext, query: D::Query) -> Result<Self::Answer, D::Error> {
+        let answer = self.machine.query(view, ctx, query)?;
+        Ok(Placed { applied: ctx.applied(), time: ctx.time(), answer })
+    }
+
+    fn write(view: D::View, out: &mut dyn Write) -> io::Result<()> {
+        let record = D::applied(&view).map_err(io::Error::other)?;
+        out.write_all(&encode_last(record.as_ref().and_then(last_of)))?;
+        D::write(view, out)
+    }
+
+    fn restore(&self, record: &[u8], input: &mut dyn Read) -> Result<(), RestoreError> {
+        let mut last = [0; LAST_BYTES];
+        input.read_exact(&mut last)?;
+        let last = decode_last(last);
+        self.machine.restore(&with_last(last, record), input)?;
+        self.state().last = Some(last);
+        self.eye.see(&Observation::Restored { last, on_disk: true });
+        Ok(())
+    }
+
+    fn deadline(&self, now: LogTime) -> Result<Option<LogTime>, D::Error> {
+        self.machine.deadline(now)
+    }
+
+    fn health(&self) -> Health {
+        self.machine.health()
+    }
+
+    fn room_for(&self, snapshot_bytes: u64) -> Result<(), RestoreError> {
+        self.machine.room_for(snapshot_bytes)
+    }
+
+    fn close(&self) {
+        self.machine.close();
+    }
+}
