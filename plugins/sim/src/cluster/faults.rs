@@ -194,7 +194,8 @@ impl<W: Workload> Sim<W> {
         self.cut(links.collect(), time).await;
     }
 
-    /// Keeps a node away until somebody has purged what it lacks.
+    /// Keeps a node away until whoever leads has purged what it lacks. A follower may have done so long
+    /// before: a leader keeps what it is about to send.
     async fn fall_behind(&self, node: u64, least: Duration) {
         let others = || self.all().into_iter().filter(move |other| *other != node);
         let links: Vec<(u64, u64)> = others().flat_map(|other| [(node, other), (other, node)]).collect();
@@ -204,9 +205,12 @@ impl<W: Workload> Sim<W> {
         SimSleep::exactly(least).await;
         let by = time() + PURGED;
         let lacks = || {
+            let leader = self.leader().filter(|leader| *leader != node);
             self.observer.with_world(|world| {
                 let last = world.logs.get(&node).and_then(|log| log.durable().last());
-                others().any(|other| world.logs.get(&other).is_some_and(|log| log.durable().purged > last))
+                let purged =
+                    leader.and_then(|leader| world.logs.get(&leader)).map(|log| log.durable().purged);
+                purged.is_some_and(|purged| purged > last)
             })
         };
         while time() < by && !lacks() {

@@ -10,7 +10,8 @@ use crate::rng::Rng;
 /// What a crash leaves of what was not flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Crash {
-    /// Everything: only the process died, and its operating system writes on.
+    /// Everything, in the memory of the operating system: only the process died. The next power cut
+    /// takes what nobody has flushed until then.
     Process,
     /// Nothing: the power failed before anything was written.
     LoseAll,
@@ -26,6 +27,19 @@ pub enum Crash {
 
 impl State {
     pub(super) fn crash(&mut self, crash: Crash) {
+        // Where the power is off already, it is not the process alone that stops.
+        if crash != Crash::Process || self.dead.get() {
+            self.cut_power(crash);
+        }
+        let named: BTreeSet<u64> = self.names.values().chain(self.durable_names.values()).copied().collect();
+        self.inodes.retain(|inode, _| named.contains(inode));
+        self.boot += 1;
+        self.locked.clear();
+        (self.fuse, self.fuse_of_folder, self.flushes_to_fail) = (None, false, 0);
+        self.dead.set(false);
+    }
+
+    fn cut_power(&mut self, crash: Crash) {
         let lost_names = self.crash_names(crash);
         let rng = &mut self.rng;
         let (mut lost, mut torn) = (lost_names, 0);
@@ -41,12 +55,6 @@ impl State {
         }
         self.events.torn += torn;
         self.events.losses += u64::from(lost);
-        let named: BTreeSet<u64> = self.names.values().copied().collect();
-        self.inodes.retain(|inode, _| named.contains(inode));
-        self.boot += 1;
-        self.locked.clear();
-        (self.fuse, self.fuse_of_folder, self.flushes_to_fail) = (None, false, 0);
-        self.dead.set(false);
     }
 
     /// Names change in order, as a journal keeps them: a crash leaves the first few changes.
@@ -54,8 +62,7 @@ impl State {
         let mut lost = false;
         for naming in std::mem::take(&mut self.unsynced_names) {
             lost |= match crash {
-                Crash::Process => false,
-                Crash::LoseAll => true,
+                Crash::Process | Crash::LoseAll => true,
                 Crash::Subset | Crash::Torn { .. } => self.rng.chance(500),
             };
             if !lost {
@@ -76,8 +83,7 @@ enum Kept {
 /// Brings what is kept of `change` into the durable image.
 fn keep(change: &Change, crash: Crash, inode: &mut Inode, rng: &mut Rng) -> Kept {
     let whole = match crash {
-        Crash::Process => true,
-        Crash::LoseAll => false,
+        Crash::Process | Crash::LoseAll => false,
         Crash::Subset => rng.chance(500),
         Crash::Torn { sector } => match change {
             Change::Len(_) => rng.chance(500),
@@ -89,7 +95,7 @@ fn keep(change: &Change, crash: Crash, inode: &mut Inode, rng: &mut Rng) -> Kept
     }
     // A write past the end of a file whose growth was lost is not part of it.
     match change {
-        Change::Write(offset, data) if crash != Crash::Process => {
+        Change::Write(offset, data) => {
             let end = inode.durable.len() as u64;
             let fits = end.saturating_sub(*offset).min(data.len() as u64);
             if fits > 0 {

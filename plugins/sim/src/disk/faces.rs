@@ -141,6 +141,12 @@ impl Files for Boot {
         let inode = state.create(path)?;
         Ok(Box::new(self.handle(inode)))
     }
+    fn resume(&self, path: &Path, len: u64) -> io::Result<Box<dyn WriteFile>> {
+        let mut state = self.state()?;
+        let inode = state.find(path)?;
+        state.apply(inode, Change::Len(len))?;
+        Ok(Box::new(self.handle(inode)))
+    }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state()?;
         let inode = state.find(from)?;

@@ -50,6 +50,43 @@ fn a_process_that_dies_loses_nothing_and_the_power_all_that_was_not_flushed() {
 }
 
 #[test]
+fn what_a_dead_process_left_unflushed_goes_with_the_next_power_cut() {
+    for flushed in [true, false] {
+        let disk = disk(1);
+        let file = with_file(&disk);
+        file.write(0, &[2; 4096]).expect("there is power");
+        let files = disk.hooks().files;
+        files.rename(Path::new(FILE), Path::new("d/other")).expect("there is power");
+        files.rename(Path::new("d/other"), Path::new(FILE)).expect("there is power");
+        drop(files.create(Path::new("d/new")).expect("there is power"));
+        disk.crash(Crash::Process);
+        assert_eq!(content(&disk), [2; 4096], "the next process finds it");
+        let hooks = disk.hooks();
+        if flushed {
+            let file = (hooks.backend)(Path::new(FILE), Open::Existing).expect("there is power");
+            file.sync_data().expect("there is power");
+            hooks.files.sync_dir(Path::new("d")).expect("there is power");
+        }
+        disk.crash(Crash::LoseAll);
+        assert_eq!(content(&disk), [if flushed { 2 } else { 1 }; 4096]);
+        assert_eq!(disk.hooks().files.open(Path::new("d/new")).is_ok(), flushed);
+    }
+}
+
+#[test]
+fn a_file_is_gone_on_with_after_its_first_bytes() {
+    let disk = disk(1);
+    with_file(&disk);
+    let files = disk.hooks().files;
+    let mut file = files.resume(Path::new(FILE), 100).expect("it is there");
+    file.append(&[5; 10]).expect("there is power");
+    assert_eq!(content(&disk), [[1; 100].as_slice(), &[5; 10]].concat());
+    disk.crash(Crash::LoseAll);
+    assert_eq!(content(&disk), [1; 4096], "nothing was flushed");
+    assert!(disk.hooks().files.resume(Path::new("d/other"), 0).is_err());
+}
+
+#[test]
 fn a_subset_keeps_or_loses_whole_writes_and_a_later_one_without_an_earlier() {
     let (mut first, mut second, mut only_second) = (0, 0, 0);
     for seed in 0..200 {
@@ -144,6 +181,43 @@ fn names_are_lost_in_order_and_a_rename_is_whole() {
 fn storage(disk: &SimDisk) -> RedbStorage {
     let builder = RedbStorage::builder("n1").preallocate_bytes(64 << 10).ballast_bytes(0);
     builder.low_water_bytes(0).hooks(disk.hooks()).open().expect("a crash leaves nothing that does not open")
+}
+
+/// Queues a few appends, of which the process sees some flushed before it dies; what it was told of is
+/// there in the next process, and what that finds outlives the power cut that follows.
+#[test]
+fn the_storage_plugin_flushes_what_a_dead_process_left() {
+    let mut unacknowledged = 0;
+    for seed in 0..60 {
+        unacknowledged += SimRuntime::seeded(seed).block_on(async move {
+            let (disk, mut rng) = (disk(seed), Rng::stream(seed, "deaths"));
+            let opened = storage(&disk);
+            let identity =
+                Identity { cluster_id: ClusterId([1; 32]), node_id: NodeId(1), disk_id: DiskId([2; 16]) };
+            opened.set_identity_once(&identity).await.expect("there is power");
+            opened.open(GroupId::MAIN).await.expect("readable");
+            let queue = |first| {
+                let (flushed, receipt) = Flushed::pair();
+                let entries = vec![vec![first as u8; 600].into()];
+                opened.write(GroupId::MAIN, Write::Append { first: LogIndex(first), entries }, flushed);
+                receipt
+            };
+            let awaited = rng.within(1..4);
+            for first in 0..awaited {
+                queue(first).await.expect("there is power");
+            }
+            drop((awaited..awaited + 3).map(queue).collect::<Vec<_>>());
+            SimSleep::exactly(Duration::from_micros(rng.below(6_000))).await;
+            disk.crash(Crash::Process);
+            let found = storage(&disk).open(GroupId::MAIN).await.expect("readable").log.end;
+            assert!(found >= awaited, "seed {seed}: {awaited} were acknowledged, {found} are there");
+            disk.crash(*rng.pick(&[Crash::LoseAll, Crash::Subset, Crash::Torn { sector: 512 }]));
+            let left = storage(&disk).open(GroupId::MAIN).await.expect("readable").log.end;
+            assert!(left >= found, "seed {seed}: {found} were found, {left} are left");
+            found - awaited
+        });
+    }
+    assert!(unacknowledged > 20, "{unacknowledged}");
 }
 
 /// Appends from `next`, crashes after a drawn number of changes, and returns how many were

@@ -123,6 +123,7 @@ pub struct World {
     pub machines_resumed: u64,
     /// Nodes at which one arrives.
     receiving: BTreeSet<u64>,
+    writing: BTreeSet<u64>,
 }
 
 struct Inner {
@@ -179,6 +180,7 @@ impl Observer {
         let world = &mut self.lock().world;
         world.logs.entry(node).or_default().crash();
         world.receiving.remove(&node);
+        world.writing.remove(&node);
     }
 
     /// The disk of a node was replaced, or may be damaged from now on.
@@ -213,6 +215,12 @@ impl Observer {
     /// A snapshot from another node begins to arrive.
     pub(super) fn receives_a_snapshot(&self, node: u64) {
         self.lock().world.receiving.insert(node);
+    }
+
+    /// A snapshot begins to be written: one that arrives, if the machine is on the disk of the node and
+    /// makes none of its own.
+    pub(super) fn writes_a_snapshot(&self, node: u64) {
+        self.lock().world.writing.insert(node);
     }
 
     /// Some of it is there.
@@ -287,7 +295,8 @@ impl World {
                 self.applied.entry(applied.position).or_insert_with(|| (*applied).clone());
             }
             Observation::Restored { on_disk, .. } => {
-                let received = self.receiving.remove(&node);
+                let arrived = self.receiving.remove(&node);
+                let received = (self.writing.remove(&node) && *on_disk) || arrived;
                 self.installs += u64::from(received);
                 self.tables_replaced += u64::from(received && *on_disk);
             }

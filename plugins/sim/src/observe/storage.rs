@@ -127,6 +127,9 @@ impl<S: Storage> Storage for ObservedStorage<S> {
     }
 
     async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError> {
+        if self.observer.is_boot(self.node, self.boot) {
+            self.observer.writes_a_snapshot(self.node);
+        }
         self.storage.snapshot_writer(group).await
     }
 
