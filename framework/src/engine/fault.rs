@@ -104,4 +104,6 @@ pub enum Bug {
     UnknownIsRetried,
     /// A link is not dialled again once its stream is lost.
     LinkNotRedialled,
+    /// A member is admitted with another disk than the one that is recorded.
+    DiskNotCompared,
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 
 use super::Host;
-use crate::engine::runtime::{Runtime, before, now};
+use crate::engine::runtime::{Bug, Runtime, before, now};
 use crate::error::TransportError;
 use crate::format::FormatError;
 use crate::format::frame::{Frame, Kind};
@@ -100,8 +100,13 @@ impl<RT: Runtime> Host<RT> {
         hello: &Hello,
         expected: Option<NodeId>,
     ) -> Result<NodeId, Refusal> {
-        let cluster = self.parts.identity.cluster_id;
-        let node = self.roster().admit(cluster, &self.parts.machines, peer, hello)?;
+        let (cluster, roster) = (self.parts.identity.cluster_id, self.roster());
+        let recorded = roster.by_identity(peer).and_then(|member| member.disk_id);
+        let hello = match recorded {
+            Some(disk_id) if RT::planted(Bug::DiskNotCompared) => &Hello { disk_id, ..hello.clone() },
+            _ => hello,
+        };
+        let node = roster.admit(cluster, &self.parts.machines, peer, hello)?;
         match expected {
             Some(expected) if expected != node => Err(Refusal::OtherNode(node)),
             _ => Ok(node),

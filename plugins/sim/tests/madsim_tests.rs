@@ -130,7 +130,9 @@ mod scenarios {
             (1_000 + 1_500 * round, Fault::CutOneWay { from, to, time: seconds(1) })
         };
         let mute = Scenario { lasting: Lasting::Mute, ..Scenario::of(3, (0..6).map(one_way)) };
-        mute.holds("partition of one way");
+        let counts = mute.holds("partition of one way");
+        assert!(counts.wire.idle >= SEEDS, "who is heard and hears nothing is noticed: {counts:?}");
+        assert!(counts.leaders > SEEDS, "a leader that is not heard is followed by another: {counts:?}");
     }
 
     #[test]

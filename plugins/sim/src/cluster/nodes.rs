@@ -9,7 +9,8 @@ use futures::future::{Either, select};
 use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::JoinHandle;
 use quorate::client::Client;
-use quorate::node::status::{Role, Status};
+use quorate::error::{BootstrapError, StartError};
+use quorate::node::status::{Phase, Role, Status};
 use quorate::storage::{Health, Storage};
 use quorate::types::NodeId;
 use quorate::watch::Watcher;
@@ -90,7 +91,20 @@ impl<W: Workload> Slot<W> {
 pub(super) struct Trouble {
     node: u64,
     boot: u64,
-    why: String,
+    why: Why,
+}
+
+/// Why a node does not run.
+struct Why {
+    text: String,
+    /// The disk is another than the one that the others know.
+    replaced: bool,
+}
+
+impl From<String> for Why {
+    fn from(text: String) -> Self {
+        Self { text, replaced: false }
+    }
 }
 
 /// How long a node that stopped by itself is down.
@@ -116,14 +130,14 @@ impl<W: Workload> Sim<W> {
         let sim = self.clone();
         process.spawn(async move {
             let why = match sim.open(node, boot, &disk).await {
-                Ok(running) => sim.watch(node, boot, running).await,
+                Ok(running) => sim.watch(node, boot, running).await.into(),
                 Err(why) => why,
             };
             let _ = sim.trouble.unbounded_send(Trouble { node, boot, why });
         });
     }
 
-    async fn open(&self, node: u64, boot: u64, disk: &SimDisk) -> Result<Node<Observed<W>>, String> {
+    async fn open(&self, node: u64, boot: u64, disk: &SimDisk) -> Result<Node<Observed<W>>, Why> {
         let storage =
             self.workload.storage(disk).map_err(|why| format!("the storage does not open: {why}"))?;
         let eye = Eye::new(self.workload.clone(), self.observer.clone(), node, boot, self.setup.mutation);
@@ -141,7 +155,7 @@ impl<W: Workload> Sim<W> {
         boot: u64,
         storage: impl Storage,
         machine: Observed<W>,
-    ) -> Result<Node<Observed<W>>, String> {
+    ) -> Result<Node<Observed<W>>, Why> {
         let observer = self.observer.clone();
         let storage = ObservedStorage::new(storage, observer, node, boot, self.setup.mutation);
         Node::builder(machine)
@@ -151,7 +165,10 @@ impl<W: Workload> Sim<W> {
             .config(self.config.clone())
             .start_on::<SimRuntime>()
             .await
-            .map_err(|error| format!("the node does not start: {}", with_sources(&error)))
+            .map_err(|error| Why {
+                text: format!("the node does not start: {}", with_sources(&error)),
+                replaced: matches!(error, StartError::Bootstrap(BootstrapError::DiskReplaced { .. })),
+            })
     }
 
     /// Tells what a node does, until it stops; says why it did.
@@ -191,6 +208,10 @@ impl<W: Workload> Sim<W> {
 
     fn note(&self, node: u64, before: &Status, status: &Status) {
         self.observer.see(node, &Observation::Status { status });
+        if status.phase == Phase::Running && self.slots()[&node].wiped {
+            let detail = format!("n{node} takes part again under its old name, with an empty disk");
+            self.observer.accuse("a replaced disk is refused", detail);
+        }
         if (before.role, before.term) != (status.role, status.term) {
             let (role, term) = (status.role, status.term.get());
             self.trace.record(time(), || Moment::Role { node, role: format!("{role:?}"), term });
@@ -228,10 +249,20 @@ impl<W: Workload> Sim<W> {
         bounces
     }
 
-    /// Stops a node as `crash` says. `false` when it is down already.
+    /// Crashes a node as `crash` says. `false` when it is down already.
     pub(super) fn stop(&self, node: u64, crash: Crash) -> bool {
+        let leads = self.leader() == Some(node);
+        let stopped = self.take_down(node, crash);
+        self.count(|counts| {
+            counts.crashes += u64::from(stopped);
+            counts.leader_crashes += u64::from(stopped && leads);
+        });
+        stopped
+    }
+
+    /// Whether it crashes or has stopped by itself.
+    fn take_down(&self, node: u64, crash: Crash) -> bool {
         let Some(up) = self.slots().get_mut(&node).and_then(|slot| slot.up.take()) else { return false };
-        let leads = up.status.as_ref().is_some_and(|status| status.get().role == Role::Leader);
         self.tell(format!("n{node} stops ({crash:?})"));
         // The power goes first: tasks are dropped later, and destructors must not touch the disk.
         let disk = self.slots()[&node].disk.clone();
@@ -249,10 +280,6 @@ impl<W: Workload> Sim<W> {
         let death = if crash == Crash::Process { Death::Process } else { Death::Power };
         self.wire.kill(node, death);
         Handle::current().kill(up.process.id());
-        self.count(|counts| {
-            counts.crashes += 1;
-            counts.leader_crashes += u64::from(leads);
-        });
         true
     }
 
@@ -313,8 +340,9 @@ impl<W: Workload> Sim<W> {
         if slot.disk.is_dead() || slot.up.as_ref().is_none_or(|up| up.boot != boot) {
             return;
         }
-        let fate = Fate::of(slot);
+        let fate = Fate::of(slot, &why);
         drop(slots);
+        let why = why.text;
         self.tell(format!("n{node}: {why}"));
         if fate == Fate::Unexpected {
             self.observer.accuse("nodes keep running", format!("n{node} (boot {boot}): {why}"));
@@ -325,7 +353,7 @@ impl<W: Workload> Sim<W> {
 
     /// Takes down a node that stopped by itself, and starts it again if it may.
     async fn restart(self: &Arc<Self>, node: u64, fate: Fate) {
-        if !self.stop(node, Crash::Subset) {
+        if !self.take_down(node, Crash::Subset) {
             return;
         }
         match fate {
@@ -382,10 +410,10 @@ enum Fate {
 }
 
 impl Fate {
-    fn of<W: Workload>(slot: &Slot<W>) -> Self {
+    fn of<W: Workload>(slot: &Slot<W>, why: &Why) -> Self {
         match () {
+            () if slot.wiped && why.replaced => Self::Refused,
             () if slot.excused || slot.full => Self::Excused,
-            () if slot.wiped => Self::Refused,
             () if slot.rotten => Self::Damaged,
             () => Self::Unexpected,
         }

@@ -35,7 +35,7 @@ impl State {
         self.inodes.retain(|inode, _| named.contains(inode));
         self.boot += 1;
         self.locked.clear();
-        (self.fuse, self.fuse_of_folder, self.flushes_to_fail) = (None, false, 0);
+        (self.fuse, self.fuse_of_file, self.flushes_to_fail) = (None, None, 0);
         self.dead.set(false);
     }
 

@@ -56,7 +56,7 @@ pub struct DiskEvents {
     pub torn: u64,
     /// How often the power failed at the operation that a fuse named.
     pub fuses_blown: u64,
-    /// Those of them that were counted from a file in a folder.
+    /// Those of them that were counted from a new file in a folder, which was not whole yet.
     pub blown_in_folder: u64,
     /// Operations that failed because no space was left.
     pub full: u64,

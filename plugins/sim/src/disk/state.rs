@@ -98,8 +98,8 @@ pub(super) struct State {
     pub(super) fuse: Option<u64>,
     /// The same, counted from when a file is created in this folder.
     pub(super) fuse_in: Option<(PathBuf, u64)>,
-    /// Whether the fuse that is in came from there.
-    pub(super) fuse_of_folder: bool,
+    /// The file whose creation there lit the fuse that is in.
+    pub(super) fuse_of_file: Option<(PathBuf, u64)>,
     pub(super) dead: Watched<bool>,
     pub(super) capacity: Option<u64>,
     pub(super) flushes_to_fail: u32,
@@ -126,7 +126,7 @@ impl State {
             boot: 0,
             fuse: None,
             fuse_in: None,
-            fuse_of_folder: false,
+            fuse_of_file: None,
             dead: Watched::new(false),
             capacity: None,
             flushes_to_fail: 0,
@@ -149,7 +149,10 @@ impl State {
             self.fuse = None;
             self.dead.set(true);
             self.events.fuses_blown += 1;
-            self.events.blown_in_folder += u64::from(self.fuse_of_folder);
+            // Under the name it was created with, as long as it is not whole.
+            let written = self.fuse_of_file.take();
+            let written = written.is_some_and(|(path, inode)| self.names.get(&path) == Some(&inode));
+            self.events.blown_in_folder += u64::from(written);
             return Err(no_power());
         }
         self.fuse = self.fuse.map(|left| left - 1);
@@ -173,11 +176,11 @@ impl State {
 
     pub(super) fn create(&mut self, path: &Path) -> io::Result<u64> {
         self.change()?;
-        if let Some((_, changes)) = self.fuse_in.take_if(|(folder, _)| path.parent() == Some(folder)) {
-            (self.fuse, self.fuse_of_folder) = (Some(changes), true);
-        }
         self.next += 1;
         let inode = self.next;
+        if let Some((_, changes)) = self.fuse_in.take_if(|(folder, _)| path.parent() == Some(folder)) {
+            (self.fuse, self.fuse_of_file) = (Some(changes), Some((path.to_owned(), inode)));
+        }
         self.inodes.insert(inode, Inode::default());
         self.name(Naming::Put(path.to_owned(), inode));
         Ok(inode)

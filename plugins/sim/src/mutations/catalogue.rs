@@ -236,4 +236,11 @@ pub const CATALOGUE: &[Planted] = &[
         30,
         Full,
     ),
+    framework(
+        "disk-not-compared",
+        "a member is admitted with another disk than the one that is recorded",
+        Bug::DiskNotCompared,
+        30,
+        Full,
+    ),
 ];
