@@ -29,8 +29,6 @@ mod order;
 #[doc(hidden)]
 pub mod outline;
 #[cfg(madsim)]
-mod quiet;
-#[cfg(madsim)]
 mod report;
 #[cfg(madsim)]
 mod run;
@@ -52,7 +50,7 @@ mod workload;
 pub use self::{
     calls::{CallOf, Draw},
     finding::{Cause, Finding, Line},
-    options::{DURATION, Faults, Nodes, SEEDS, Simulation},
+    options::{DURATION, Faults, NODES, Nodes, SEEDS, Simulation},
     report::{Failure, OnACluster, Place, Summary, Wrong},
     subject::{Eyes, Holds, Probe, SeesNoOutline, SeesNoState, SeesOutline, SeesState, Simulated},
 };

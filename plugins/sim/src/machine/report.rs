@@ -141,6 +141,9 @@ impl fmt::Display for OnACluster {
         // What happened after it is of no interest, and what came before stands at the end.
         let (plan, rest) = timeline.split_once("\nrun\n").unwrap_or((timeline, ""));
         let verdict = rest.rfind("\nverdict\n").map_or(rest, |at| &rest[at..]);
+        // Told above.
+        let told = run.finding.as_ref().map(|finding| format!("\nverdict\n  {finding}"));
+        let verdict = told.and_then(|told| verdict.strip_prefix(&*told)).unwrap_or(verdict);
         writeln!(f, "{plan}{verdict}")
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use quorate::types::ClusterId;
 
 use super::alone;
-use super::examine::Examination;
+use super::examine::{Examination, at_once};
 use super::live::Step;
 use super::options::Simulation;
 use super::report::{Failure, OnACluster, Summary, Wrong};
@@ -64,7 +64,8 @@ impl<M: Simulated> Simulation<M> {
     }
 
     fn seed(&self, seed: u64, summary: &mut Summary) -> Result<(), Wrong> {
-        let history = alone::history(&self.subject, &self.calls, seed);
+        let history =
+            alone::history(&self.subject, &self.calls, seed).map_err(|end| Wrong::Machine(at_once(end)))?;
         if history.is_empty() {
             return Err(Wrong::Nothing);
         }

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod finding;
+pub(crate) mod panics;
 
 use std::fmt;
 use std::panic::resume_unwind;
