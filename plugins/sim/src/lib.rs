@@ -37,6 +37,8 @@ pub mod campaign;
 #[cfg(madsim)]
 pub mod cluster;
 #[cfg(madsim)]
+mod commit;
+#[cfg(madsim)]
 pub mod disk;
 pub mod linear;
 pub mod machine;

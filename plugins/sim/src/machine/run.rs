@@ -14,6 +14,7 @@ use super::report::{Failure, OnACluster, Summary, Wrong};
 use super::subject::Simulated;
 use super::workload::{MachineWorkload, Notes};
 use crate::cluster::Setup;
+use crate::commit::commit;
 use crate::replay::timeline;
 use crate::run::{Run, attempt};
 use crate::shrink::{Budget, shrink};
@@ -60,7 +61,7 @@ impl<M: Simulated> Simulation<M> {
     }
 
     fn failure(&self, seed: u64, wrong: Wrong) -> Box<Failure> {
-        Box::new(Failure { machine: self.subject.name, seed, wrong, place: self.place })
+        Box::new(Failure { machine: self.subject.name, seed, wrong, place: self.place, commit: commit() })
     }
 
     fn seed(&self, seed: u64, summary: &mut Summary) -> Result<(), Wrong> {

@@ -35,6 +35,8 @@ impl Numbers {
 fn told(failure: &Failure) -> String {
     let text = failure.to_string();
     println!("{text}");
+    let commit = failure.commit.as_ref().map_or_else(String::new, |commit| format!(", commit {commit}"));
+    assert!(text.contains(&format!(" fails at seed {}{commit}\n", failure.seed)), "{text}");
     let here = format!("it panicked at {}:", file!());
     assert!(text.contains(&here), "no place in {text}");
     assert!(text.contains(&format!("QUORATE_SIM_FROM={} QUORATE_SIM_SEEDS=1", failure.seed)), "{text}");
@@ -88,10 +90,9 @@ fn a_workload_that_asks_for_what_the_machine_has_not_is_told_so() {
     )
     .run()
     .expect_err("it has no such command");
-    let text = failure.to_string();
-    println!("{text}");
-    assert!(text.contains("the machine has no item `psuh`: it has [(1, \"push\")]"), "{text}");
-    assert!(text.contains("a call cannot be drawn") && text.contains("it panicked at "), "{text}");
+    let text = told(&failure);
+    assert!(text.contains("the machine has no item `psuh` of that kind: it has [\"push\"]"), "{text}");
+    assert!(text.contains("a call cannot be drawn"), "{text}");
     assert!(!text.contains("the commands that show it"), "{text}");
 }
 
