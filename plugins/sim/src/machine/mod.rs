@@ -61,9 +61,5 @@ pub use self::{
 /// Always.
 #[doc(hidden)]
 pub fn nothing_is_simulated() -> ! {
-    panic!(
-        "nothing is simulated without `--cfg madsim`: set `rustflags = [\"--cfg\", \"madsim\"]` under `[build]` in \
-         .cargo/config.toml; a RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS or CARGO_BUILD_RUSTFLAGS variable replaces that \
-         silently: unset it"
-    );
+    panic!("{}", crate::__nothing_is_simulated!());
 }
