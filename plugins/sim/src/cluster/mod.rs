@@ -20,6 +20,7 @@ use quorate::types::ClusterId;
 use serde::{Deserialize, Serialize};
 
 pub use self::config::draw as draw_config;
+pub use self::liveness::LIVENESS_LIMIT;
 pub(crate) use self::nodes::redb_storage;
 use self::nodes::{Slot, Trouble};
 use crate::disk::{DiskEvents, SimDisk};
