@@ -45,6 +45,20 @@ pub fn attempt<W: Workload>(setup: Setup, workload: W, limit: Duration, trace: T
     Run { setup, finding, report, trace, took: began.elapsed() }
 }
 
+/// Makes the run of `setup` twice when the first comes to its end; that both are not the same is a
+/// finding of the first, unless it has one already. Returns whether there was a second.
+pub fn attempt_twice<W: Workload>(setup: Setup, workload: impl Fn() -> W, limit: Duration) -> (Run, bool) {
+    let mut run = attempt(setup, workload(), limit, Trace::default());
+    let Some(report) = &run.report else { return (run, false) };
+    let second = attempt(run.setup.clone(), workload(), limit, Trace::default());
+    // A second run that has no report is another run all the same.
+    let hashes = [report.hash, second.report.map_or((0, 0), |report| report.hash)];
+    if hashes[0] != hashes[1] {
+        run.finding.get_or_insert(Finding::Nondeterminism(hashes));
+    }
+    (run, true)
+}
+
 fn verdict(report: &Report) -> Option<Finding> {
     let violation = report.violation.clone().map(Finding::Violation);
     violation.or_else(|| report.undecided.clone().map(Finding::Undecided))

@@ -6,14 +6,14 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use quorate_sim::campaign::{Options, Tally, failure, run, summary};
+use quorate_sim::campaign::{Options, Tally, failure, run, smaller, summary};
 use quorate_sim::cluster::Setup;
 use quorate_sim::linear::Verdict;
 use quorate_sim::plan::Plan;
 use quorate_sim::rng::Rng;
 use quorate_sim::run::simulate;
 use quorate_sim::runtime::Points;
-use quorate_sim::shrink::{Budget, shrink};
+use quorate_sim::shrink::Budget;
 use quorate_sim::workload::{Call, History, Registers, RegistersCommand, RegistersQuery, Workload};
 
 use crate::support::{LENGTH, LIMIT, WORKLOAD, passes};
@@ -25,8 +25,8 @@ const ASKED_SEEDS: &str = "QUORATE_SIM_CAMPAIGN_SEEDS";
 const ASKED_FROM: &str = "QUORATE_SIM_CAMPAIGN_FROM";
 /// How many run at the same time.
 const JOBS: usize = 2;
-/// How long a failing run is made smaller.
-const SHRINK: Duration = Duration::from_mins(1);
+/// How long failing runs are made smaller, all of them together.
+const SHRINK: Duration = Duration::from_mins(2);
 
 fn asked_for(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |number| number.parse().expect("a whole number"))
@@ -82,8 +82,17 @@ fn the_seeds_of_simulate_are_not_those_of_the_campaign() {
 fn failures(tally: &Tally) -> String {
     let budget = Budget { time: SHRINK, jobs: JOBS, limit: LIMIT };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let tell = |run| failure(run, &shrink(run, || WORKLOAD, &budget), &command(run.setup.seed), folder);
-    tally.kept.iter().map(tell).collect::<Vec<_>>().join("\n")
+    let mut texts = Vec::new();
+    let untouched = smaller(
+        tally,
+        || WORKLOAD,
+        &budget,
+        |run, shrunk| {
+            texts.push(failure(run, shrunk, &command(run.setup.seed), folder));
+        },
+    );
+    texts.extend(untouched.iter().map(|run| format!("and seed {}: {:?}", run.setup.seed, run.finding)));
+    texts.join("\n")
 }
 
 #[test]
