@@ -14,7 +14,7 @@
 ///     fn bank_under_faults,                      // the name of the test; `simulation` by default
 ///     Bank = Bank::with_limit(100),              // how a machine begins; `Default` by default
 ///     seeds: 200,                                // how many seeds; 16
-///     nodes: 3..=5,                              // how many nodes, or a range; 3 to 5
+///     nodes: 3..=5,                              // how many nodes, or a range, of 1 to 31; 3 to 5
 ///     clients: 8,                                // how many clients; 4
 ///     duration: Duration::from_secs(10),         // how long faults happen, in simulated time; 10 s
 ///     faults: Faults::None,                      // what goes wrong; everything, as the seed says
@@ -26,8 +26,8 @@
 /// );
 /// ```
 ///
-/// Each is a method of [`Simulation`](crate::machine::Simulation), which says more. What is checked is
-/// in the README of this crate.
+/// Each is a method of [`Simulation`](crate::machine::Simulation), which says more, and which values it
+/// refuses. What is checked is in the README of this crate.
 ///
 /// Without `--cfg madsim` nothing is simulated, and the test fails and says so.
 #[cfg(madsim)]
