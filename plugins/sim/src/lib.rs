@@ -25,17 +25,26 @@
 //! the same as `rustdocflags` for documentation and its tests.
 //! The cfg reaches the executor, [madsim](https://docs.rs/madsim), and changes nothing in quorate.
 
+/// What is told whoever wants to simulate without the cfg, wherever that shows.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __nothing_is_simulated {
+    () => {
+        "nothing is simulated without `--cfg madsim`: `rustflags = [\"--cfg\", \"madsim\"]` under `[build]` in \
+         .cargo/config.toml sets it, and a RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS or CARGO_BUILD_RUSTFLAGS variable replaces \
+         that silently: unset it"
+    };
+}
+
 #[cfg(all(feature = "madsim", not(madsim)))]
-compile_error!(
-    "the feature `madsim` asks for simulations, and nothing is simulated without `--cfg madsim`: .cargo/config.toml \
-     sets it in `build.rustflags`, and a RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS or CARGO_BUILD_RUSTFLAGS variable \
-     replaces that silently: unset it"
-);
+compile_error!(concat!("the feature `madsim` asks for simulations, and ", __nothing_is_simulated!()));
 
 #[cfg(madsim)]
 pub mod campaign;
 #[cfg(madsim)]
 pub mod cluster;
+#[cfg(madsim)]
+mod commit;
 #[cfg(madsim)]
 pub mod disk;
 pub mod linear;

@@ -66,8 +66,6 @@ fn main() -> ExitCode {
 
 #[cfg(not(madsim))]
 fn main() -> ExitCode {
-    eprintln!(
-        "nothing is simulated without `--cfg madsim`: .cargo/config.toml sets it, and RUSTFLAGS replaces that"
-    );
+    eprintln!("{}", quorate_sim::__nothing_is_simulated!());
     ExitCode::FAILURE
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use crate::commit::commit;
 use crate::plan_file::PlanFile;
 use crate::run::{Finding, Run};
 use crate::shrink::{Shrunk, Size};
@@ -56,16 +56,4 @@ fn name(folder: &Path, run: &Run) -> PathBuf {
     let class = run.finding.as_ref().map_or_else(String::new, Finding::class);
     let class: String = class.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     folder.join(format!("seed-{}-{class}.json", run.setup.seed))
-}
-
-/// The commit that is checked out where the run was started, and whether files differ from it.
-fn commit() -> Option<String> {
-    let git = |args: &[&str]| {
-        let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
-        String::from_utf8(output.stdout).ok()
-    };
-    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
-    let changed = if changed.trim().is_empty() { "" } else { ", with changes" };
-    Some(format!("{}{changed}", commit.trim()))
 }

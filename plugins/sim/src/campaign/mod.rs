@@ -7,6 +7,7 @@
 mod events;
 mod failure;
 mod progress;
+mod smaller;
 mod summary;
 mod tally;
 
@@ -18,10 +19,11 @@ use std::time::{Duration, Instant};
 pub use self::events::{EVENTS, Event};
 pub use self::failure::failure;
 pub use self::progress::Progress;
+pub use self::smaller::smaller;
 pub use self::summary::summary;
 pub use self::tally::{Found, Tally};
 use crate::cluster::Setup;
-use crate::run::{Finding, Run, attempt};
+use crate::run::{Run, attempt, attempt_twice};
 use crate::trace::Trace;
 use crate::workload::Workload;
 
@@ -67,8 +69,12 @@ pub fn run<W: Workload>(
             scope.spawn(move || {
                 let over = || options.time.is_some_and(|time| began.elapsed() >= time);
                 while !stop.load(Ordering::Relaxed) && !over() {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= options.seeds.end || done.send(one(options, setup(seed), workload)).is_err() {
+                    // No further than the end, which may be the last number there is.
+                    let after = |seed| (seed < options.seeds.end).then(|| seed + 1);
+                    let Ok(seed) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after) else {
+                        break;
+                    };
+                    if done.send(one(options, setup(seed), workload)).is_err() {
                         break;
                     }
                 }
@@ -91,20 +97,11 @@ pub fn run<W: Workload>(
 
 /// A run, made twice when it is its turn.
 fn one<W: Workload>(options: &Options, setup: Setup, workload: &(impl Fn() -> W + Sync)) -> Done {
-    let turn = options.twice_in != 0 && setup.seed.is_multiple_of(options.twice_in);
-    let again = turn.then(|| setup.clone());
-    let mut run = attempt(setup, workload(), options.limit, Trace::default());
-    let mut twice = false;
-    if let (Some(again), Some(report)) = (again, &run.report) {
-        let second = attempt(again, workload(), options.limit, Trace::default());
-        twice = true;
-        // A second run that has no report is another run all the same.
-        let hashes = [report.hash, second.report.map_or((0, 0), |report| report.hash)];
-        if hashes[0] != hashes[1] {
-            run.finding.get_or_insert(Finding::Nondeterminism(hashes));
-        }
+    if options.twice_in != 0 && setup.seed.is_multiple_of(options.twice_in) {
+        let (run, twice) = attempt_twice(setup, workload, options.limit);
+        return Done { run, twice };
     }
-    Done { run, twice }
+    Done { run: attempt(setup, workload(), options.limit, Trace::default()), twice: false }
 }
 
 /// A run that is over.

@@ -19,8 +19,8 @@ pub struct Found {
     pub what: String,
 }
 
-/// How many runs of a class are kept whole.
-const KEPT: usize = 2;
+/// How many runs of a class are kept whole, when different things are said of them.
+const KEPT: usize = 3;
 
 /// What a campaign has come to so far.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub struct Tally {
     pub faults: BTreeMap<String, u64>,
     /// What was found.
     pub found: Vec<Found>,
-    /// The first runs of every class, whole.
+    /// The first run of every class, whole, and a few more of which something else is said.
     pub kept: Vec<Run>,
     /// How many seeds were run twice.
     pub twice: u64,
@@ -82,7 +82,10 @@ impl Tally {
         if let Some(finding) = &run.finding {
             let class = finding.class();
             let what = finding.to_string().lines().next().unwrap_or_default().to_owned();
-            if self.found.iter().filter(|found| found.class == class).count() < KEPT {
+            let alike: Vec<&Found> = self.found.iter().filter(|found| found.class == class).collect();
+            let is_new = alike.iter().all(|found| !alike_but_for_numbers(&found.what, &what));
+            let kept = self.kept.iter().filter_map(|run| run.finding.as_ref());
+            if is_new && kept.filter(|finding| finding.class() == class).count() < KEPT {
                 self.kept.push(run.clone());
             }
             self.found.push(Found { seed: run.setup.seed, class, what });
@@ -103,8 +106,26 @@ impl Tally {
     }
 }
 
+/// Whether two texts say the same, be it of other nodes, times and entries.
+fn alike_but_for_numbers(one: &str, other: &str) -> bool {
+    let words = |text: &str| text.split(|c: char| c.is_ascii_digit() || c == '.').collect::<String>();
+    words(one) == words(other)
+}
+
 /// The name of a value's variant, as it is derived.
 fn kind(value: &impl std::fmt::Debug) -> String {
     let all = format!("{value:?}");
     all.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_in_words_is_kept_apart() {
+        let down = |node, at| format!("liveness at {at}s: n{node} is down after 30s of calm");
+        assert!(alike_but_for_numbers(&down(1, "0.5"), &down(12, "17.25")));
+        assert!(!alike_but_for_numbers(&down(1, "0.5"), "liveness at 0.5s: n1 acknowledges no write"));
+    }
 }

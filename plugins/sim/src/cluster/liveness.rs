@@ -15,8 +15,8 @@ use crate::rng::Rng;
 use crate::runtime::{SimSleep, time};
 use crate::workload::{Call, Workload};
 
-/// How long a majority that is well may take until every node of it serves.
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long a majority that is well may take until every node of it serves, in simulated time.
+pub const LIVENESS_LIMIT: Duration = Duration::from_secs(30);
 /// In how many calls of a workload there must be a command.
 const CALLS: usize = 100_000;
 const LIVENESS: &str = "liveness";
@@ -34,7 +34,7 @@ impl<W: Workload> Sim<W> {
         for node in self.all() {
             self.start(node);
         }
-        let by = time() + LIMIT;
+        let by = time() + LIVENESS_LIMIT;
         for node in &well {
             self.serves(*node, by).await;
         }
@@ -86,7 +86,8 @@ impl<W: Workload> Sim<W> {
             }
             SimSleep::exactly(Duration::from_millis(50)).await;
         }
-        self.observer.accuse(LIVENESS, format!("n{node} acknowledges no write within {LIMIT:?} of calm"));
+        self.observer
+            .accuse(LIVENESS, format!("n{node} acknowledges no write within {LIVENESS_LIMIT:?} of calm"));
     }
 
     /// Reads the whole state at a node, for the history.
@@ -100,8 +101,10 @@ impl<W: Workload> Sim<W> {
                     break;
                 }
                 if time() >= by {
-                    self.observer
-                        .accuse(LIVENESS, format!("n{node} answers no read within {LIMIT:?} of calm"));
+                    self.observer.accuse(
+                        LIVENESS,
+                        format!("n{node} answers no read within {LIVENESS_LIMIT:?} of calm"),
+                    );
                     return;
                 }
                 SimSleep::exactly(Duration::from_millis(50)).await;
@@ -117,7 +120,7 @@ impl<W: Workload> Sim<W> {
         for node in well {
             let reached = self.reaches(*node, last.index, by).await;
             if !reached {
-                let what = format!("n{node} has not applied {last} within {LIMIT:?} of calm");
+                let what = format!("n{node} has not applied {last} within {LIVENESS_LIMIT:?} of calm");
                 return self.observer.accuse(LIVENESS, what);
             }
         }
@@ -161,7 +164,9 @@ impl<W: Workload> Sim<W> {
     async fn compare(&self, node: u64) {
         let Some(up) = self.slots()[&node].up.as_ref().map(|up| (up.process.clone(), up.client.clone()))
         else {
-            return self.observer.accuse(LIVENESS, format!("n{node} is down after {LIMIT:?} of calm"));
+            return self
+                .observer
+                .accuse(LIVENESS, format!("n{node} is down after {LIVENESS_LIMIT:?} of calm"));
         };
         let (process, Some(client)) = up else { return };
         let client = client.with_consistency(Consistency::Local);
@@ -201,5 +206,15 @@ impl<W: Workload> Sim<W> {
                 return self.observer.accuse("state machine safety", what);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_readme_states_the_limit() {
+        let readme = include_str!("../../README.md");
+        let stated = format!("within {} simulated seconds", super::LIVENESS_LIMIT.as_secs());
+        assert!(readme.contains(&stated), "`{stated}` is not in the README");
     }
 }

@@ -20,6 +20,7 @@ use quorate::types::ClusterId;
 use serde::{Deserialize, Serialize};
 
 pub use self::config::draw as draw_config;
+pub use self::liveness::LIVENESS_LIMIT;
 use self::nodes::{Slot, Trouble};
 pub(crate) use self::nodes::{redb_storage, with_sources};
 use crate::disk::{DiskEvents, SimDisk};

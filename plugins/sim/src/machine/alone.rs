@@ -4,7 +4,7 @@
 use quorate::types::{ClusterId, LogIndex, LogTime, Position};
 
 use super::calls::{Calls, Draw};
-use super::live::{Step, guarded, in_a_world, next_time};
+use super::live::{Doing, End, Step, guarded, in_a_world, next_time};
 use super::seen::Seen;
 use super::subject::{Simulated, Subject};
 use crate::observe::encoded;
@@ -16,11 +16,17 @@ const COMMANDS: usize = 150;
 /// How many queries are asked after a command, at most.
 const QUERIES: usize = 4;
 
-/// Draws a history, telling the machine each command, so that what it answers comes again.
-pub(super) fn history<M: Simulated>(subject: &Subject<M>, calls: &Calls<M>, seed: u64) -> Vec<Step> {
+/// Draws a history, telling the machine each command, so that what it answers comes again. `Err` is
+/// what is wrong before any machine is told anything.
+pub(super) fn history<M: Simulated>(
+    subject: &Subject<M>,
+    calls: &Calls<M>,
+    seed: u64,
+) -> Result<Vec<Step>, End> {
     in_a_world(seed, || async {
         let mut rng = Rng::stream(seed, "alone");
-        let (mut seen, mut machine) = (Seen::default(), (subject.initial)());
+        let mut seen = Seen::default();
+        let mut machine = guarded(|| Doing::Begin, || (subject.initial)())?;
         let mut log: Vec<Step> = Vec::new();
         let (mut time, mut term, mut index) = (LogTime::from_micros(1), 1, 0);
         // A workload may like queries better.
@@ -28,7 +34,7 @@ pub(super) fn history<M: Simulated>(subject: &Subject<M>, calls: &Calls<M>, seed
             if log.len() == COMMANDS {
                 break;
             }
-            let call = calls.next(&mut Draw::new(&mut rng, &seen, unique));
+            let call = guarded(|| Doing::Draw, || calls.next(&mut Draw::new(&mut rng, &seen, unique)))?;
             let command = match call {
                 Call::Write(command) => command,
                 Call::Read(query) => {
@@ -46,12 +52,13 @@ pub(super) fn history<M: Simulated>(subject: &Subject<M>, calls: &Calls<M>, seed
             let step = Step { position, term, time, command: encoded(&command), queries: Vec::new() };
             let mut ctx = step.apply_context(cluster(seed));
             log.push(step);
-            match guarded(String::new, || machine.apply(&mut ctx, command)) {
-                Ok(response) => seen.note(&mut rng, &response),
-                Err(_) => break,
+            let told = || seen.note(&mut rng, &machine.apply(&mut ctx, command));
+            // Whoever examines the history comes to the same, and tells of it.
+            if guarded(|| Doing::Call(String::new()), told).is_err() {
+                break;
             }
         }
-        log
+        Ok(log)
     })
 }
 

@@ -67,21 +67,28 @@ impl<'a> Draw<'a> {
     ///
     /// # Panics
     /// When there is no such item, or its arguments refuse everything.
+    #[track_caller]
     pub fn item<I: Items>(&mut self, name: &str) -> I {
-        let found = I::ITEMS.iter().find(|(_, item)| *item == name);
-        let (id, _) =
-            found.unwrap_or_else(|| panic!("the machine has no item `{name}`: it has {:?}", I::ITEMS));
-        draw::item(self.rng, self.seen, *id).unwrap_or_else(|why| panic!("{why}"))
+        let Some((id, _)) = I::ITEMS.iter().find(|(_, item)| *item == name) else {
+            let known: Vec<&str> = I::ITEMS.iter().map(|(_, item)| *item).collect();
+            panic!("the machine has no item `{name}` of that kind: it has {known:?}");
+        };
+        match draw::item(self.rng, self.seen, *id) {
+            Ok(item) => item,
+            Err(why) => panic!("{why}"),
+        }
     }
 
     /// Any call of the machine `M`: each item as often as every other.
     ///
     /// # Panics
     /// When the arguments of one refuse everything.
+    #[track_caller]
     pub fn any<M: Simulated>(&mut self) -> CallOf<M> {
         self.weighted::<M>(&[])
     }
 
+    #[track_caller]
     pub(super) fn weighted<M: Simulated>(&mut self, weights: &[(&'static str, u32)]) -> CallOf<M> {
         let of = |name: &str| {
             let weight = weights.iter().find(|(item, _)| *item == name).map_or(1, |(_, weight)| *weight);

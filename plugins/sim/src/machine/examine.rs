@@ -9,7 +9,7 @@
 use quorate::types::ClusterId;
 
 use super::finding::{Cause, Finding, Line};
-use super::live::{End, Life, Step, Trips, Way, command_text, live, query_text};
+use super::live::{Doing, End, Life, Step, Trips, Way, command_text, live, query_text};
 use super::shrink::smallest;
 use super::subject::{Simulated, Subject};
 use super::value::Difference;
@@ -83,7 +83,9 @@ impl<M: Simulated> Examination<'_, M> {
 
     fn ended(&self, log: &[Step], end: &End) -> Finding {
         let same = |other: &Option<End>| match (end, other) {
-            (End::Panicked { message, .. }, Some(End::Panicked { message: other, .. })) => message == other,
+            (End::Panicked { message, .. }, Some(End::Panicked { message: other, .. })) => {
+                place(message) == place(other)
+            }
             (End::Broken { invariant, .. }, Some(End::Broken { invariant: other, .. })) => invariant == other,
             (end, Some(other)) => std::mem::discriminant(end) == std::mem::discriminant(other),
             (_, None) => false,
@@ -210,9 +212,26 @@ fn finding<M: Simulated>(cause: Cause, detail: String, log: &[Step], life: &Life
     Finding { cause, detail, history: log.iter().enumerate().map(line).collect() }
 }
 
+/// What is wrong when nothing can be lived at all.
+pub(super) fn at_once(end: End) -> Finding {
+    let (cause, detail) = of_end(end);
+    Finding { cause, detail, history: Vec::new() }
+}
+
+/// Where a panic was, without what it said, which may be about values.
+fn place(message: &str) -> &str {
+    message.split_once(": ").map_or(message, |(place, _)| place)
+}
+
 fn of_end(end: End) -> (Cause, String) {
     match end {
-        End::Panicked { doing, message } => (Cause::Panic, format!("`{doing}` panicked: {message}")),
+        End::Panicked { doing, message } => match doing {
+            Doing::Call(call) => (Cause::Panic, format!("`{call}` {message}")),
+            Doing::Snapshot(method) => (Cause::Snapshot, format!("`{method}` {message}")),
+            Doing::Begin => (Cause::Initial, format!("it {message}")),
+            Doing::Draw => (Cause::Workload, format!("it {message}")),
+            Doing::Look => (Cause::State, format!("it {message}")),
+        },
         End::Broken { invariant, why, restored } => {
             let when = if restored { " when it restored its snapshot" } else { "" };
             (Cause::Invariant(invariant), format!("{why}{when}"))

@@ -26,6 +26,12 @@ pub enum Cause {
     Snapshot,
     /// A command or query panicked.
     Panic,
+    /// The calls of clients cannot be drawn: `workload` panics, or arguments refuse everything.
+    Workload,
+    /// The machine that every node begins with cannot be made.
+    Initial,
+    /// The state cannot be looked at, to compare it with others.
+    State,
     /// An invariant does not hold.
     Invariant(&'static str),
     /// A deadline that has passed.
@@ -55,6 +61,9 @@ impl fmt::Display for Cause {
             Self::Panic => f.write_str(
                 "a command or query panics, which stops every replica that comes to it: return an error instead",
             ),
+            Self::Workload => f.write_str("a call cannot be drawn"),
+            Self::Initial => f.write_str("the machine cannot be made"),
+            Self::State => f.write_str("the state cannot be looked at: its `Serialize` panics"),
             Self::Invariant(name) => write!(f, "the invariant `{name}` does not hold"),
             Self::Deadline => f.write_str("the deadline has passed already"),
         }
@@ -81,7 +90,7 @@ pub struct Finding {
     pub cause: Cause,
     /// What was seen.
     pub detail: String,
-    /// The fewest commands found that show it, in order.
+    /// The fewest commands found that show it, in order; none when it shows before any.
     pub history: Vec<Line>,
 }
 
@@ -93,6 +102,9 @@ impl fmt::Display for Finding {
         writeln!(f, "{}", self.cause)?;
         for line in self.detail.lines() {
             writeln!(f, "    {line}")?;
+        }
+        if self.history.is_empty() {
+            return Ok(());
         }
         let skipped = self.history.len().saturating_sub(PRINTED);
         let last = if skipped > 0 { format!(", the last {PRINTED}") } else { String::new() };

@@ -1,5 +1,6 @@
-//! Linearizability by search, key by key, with the user's machine as the model: knows nothing of the
-//! log's order, and so does not believe what the simulator saw of it.
+//! Linearizability by search, key by key, with the user's machine as the model. It is not told the
+//! order of the log and must find one. What it takes from the log is the context that each command had
+//! there, and that a command which is nowhere in it never took effect.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};

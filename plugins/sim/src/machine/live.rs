@@ -16,12 +16,11 @@ use quorate::state_machine::{ApplyContext, QueryContext, Wire};
 use quorate::types::{ClusterId, GroupId, LogId, LogTime, Position, Term};
 
 use super::outline::Outline;
-use super::quiet;
 use super::seen::reply_text;
 use super::subject::{Simulated, Subject};
 use super::value::Value;
-use crate::observe::panic_text;
 use crate::rng::Rng;
+use crate::run::{Finding, panics};
 use crate::runtime::{SimRuntime, SimSleep};
 
 /// A command, where it stands in the log, and what is asked after it.
@@ -92,14 +91,44 @@ pub(super) struct Shown {
     pub(super) restored: Option<u64>,
 }
 
+/// What was asked of the machine, or of whoever wrote the test, when it panicked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// A command or query, as a person writes it, or another method that a cluster calls.
+    Call(String),
+    /// A method that is about snapshots.
+    Snapshot(&'static str),
+    /// To make a machine.
+    Begin,
+    /// To draw a call.
+    Draw,
+    /// To show its state.
+    Look,
+}
+
 /// Why a life ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    Panicked { doing: String, message: String },
-    Broken { invariant: &'static str, why: String, restored: bool },
-    NotWritten { why: String },
-    NotRestored { why: String },
-    Deadline { due: LogTime, now: LogTime },
+    /// The message begins with where it panicked.
+    Panicked {
+        doing: Doing,
+        message: String,
+    },
+    Broken {
+        invariant: &'static str,
+        why: String,
+        restored: bool,
+    },
+    NotWritten {
+        why: String,
+    },
+    NotRestored {
+        why: String,
+    },
+    Deadline {
+        due: LogTime,
+        now: LogTime,
+    },
 }
 
 /// A life.
@@ -128,10 +157,14 @@ impl Life {
 pub(super) fn in_a_world<T: Send, F: Future<Output = T>>(seed: u64, life: impl FnOnce() -> F + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            quiet::on_this_thread();
-            SimRuntime::seeded(seed).block_on(async { life().await })
+            panics::keep();
+            let mut world = SimRuntime::seeded(seed);
+            catch_unwind(AssertUnwindSafe(|| world.block_on(async { life().await })))
+                .map_err(|_| Finding::Panic(panics::first()))
         });
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let ended = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // Nobody has printed it.
+        ended.unwrap_or_else(|panic| panic!("{panic}"))
     })
 }
 
@@ -151,14 +184,12 @@ pub(super) fn live<M: Simulated>(
         for _ in 0..way.draws {
             let _ = madsim::rand::random::<u64>();
         }
-        let mut living = Living {
-            subject,
-            cluster,
-            way,
-            main: (subject.initial)(),
-            spare: (subject.initial)(),
-            life: Life::default(),
+        let begin = || guarded(|| Doing::Begin, || (subject.initial)());
+        let (main, spare) = match begin().and_then(|main| Ok((main, begin()?))) {
+            Ok(both) => both,
+            Err(end) => return Life { end: Some(end), ..Life::default() },
         };
+        let mut living = Living { subject, cluster, way, main, spare, life: Life::default() };
         let mut rng = Rng::new(way.seed);
         for (number, step) in log.iter().enumerate() {
             if way.time_passes {
@@ -184,9 +215,13 @@ pub(super) fn looked_at(number: u64) -> bool {
 }
 
 /// Catches what the machine throws.
-pub(super) fn guarded<T>(doing: impl FnOnce() -> String, call: impl FnOnce() -> T) -> Result<T, End> {
-    catch_unwind(AssertUnwindSafe(call))
-        .map_err(|panic| End::Panicked { doing: doing(), message: panic_text(&*panic) })
+pub(super) fn guarded<T>(doing: impl FnOnce() -> Doing, call: impl FnOnce() -> T) -> Result<T, End> {
+    panics::guarded(call).map_err(|message| End::Panicked { doing: doing(), message })
+}
+
+/// Catches what a method throws that is about snapshots.
+fn guarded_snapshot<T>(method: &'static str, call: impl FnOnce() -> T) -> Result<T, End> {
+    guarded(|| Doing::Snapshot(method), call)
 }
 
 struct Living<'a, M: Simulated> {
@@ -208,14 +243,14 @@ impl<M: Simulated> Living<'_, M> {
                 self.portrait(number);
             }
         } else if self.way.trips == Trips::EachAtOnce {
-            let snapshot = guarded(|| "snapshot()".to_owned(), || self.main.snapshot())?;
+            let snapshot = guarded_snapshot("snapshot()", || self.main.snapshot())?;
             restored = Some(self.restore(snapshot)?);
             std::mem::swap(&mut self.main, &mut self.spare);
             if portrait {
                 self.portrait(number);
             }
         } else {
-            let snapshot = guarded(|| "snapshot()".to_owned(), || self.main.snapshot())?;
+            let snapshot = guarded_snapshot("snapshot()", || self.main.snapshot())?;
             self.apply(step)?;
             restored = Some(self.restore(snapshot)?);
             std::mem::swap(&mut self.main, &mut self.spare);
@@ -224,17 +259,15 @@ impl<M: Simulated> Living<'_, M> {
             }
         }
         let response = self.apply(step)?;
-        let shown = Shown {
-            response,
-            answers: self.answers(step)?,
-            state: looked_at(number as u64).then(|| self.subject.digest(&self.main)).flatten(),
-            restored: restored.flatten(),
-        };
+        let answers = self.answers(step)?;
+        let state = if looked_at(number as u64) { self.digest(&self.main)? } else { None };
+        let shown = Shown { response, answers, state, restored: restored.flatten() };
         self.life.shown.push(shown);
         if let Some((invariant, why)) = self.subject.broken(&self.main) {
             return Err(End::Broken { invariant, why, restored: false });
         }
-        let due = guarded(|| "deadline()".to_owned(), || self.main.deadline(step.time))?;
+        let deadline = || Doing::Call("deadline()".to_owned());
+        let due = guarded(deadline, || self.main.deadline(step.time))?;
         match due.filter(|due| *due <= step.time) {
             Some(due) => Err(End::Deadline { due, now: step.time }),
             None => Ok(()),
@@ -245,16 +278,20 @@ impl<M: Simulated> Living<'_, M> {
         // It was encoded by the machine's own types.
         let Ok(command) = M::Command::decode(&step.command) else { return Ok("?".to_owned()) };
         let mut ctx = step.apply_context(self.cluster);
-        let doing = || command_text::<M>(&step.command);
-        let response = guarded(doing, || self.main.apply(&mut ctx, command))?;
-        Ok(reply_text(&response))
+        let doing = || Doing::Call(command_text::<M>(&step.command));
+        guarded(doing, || reply_text(&self.main.apply(&mut ctx, command)))
+    }
+
+    fn digest(&self, machine: &M) -> Result<Option<u64>, End> {
+        guarded(|| Doing::Look, || self.subject.digest(machine))
     }
 
     fn answers(&self, step: &Step) -> Result<Vec<String>, End> {
         let ctx = step.query_context();
         let answer = |query: &Bytes| {
             let Ok(asked) = M::Query::decode(query) else { return Ok("?".to_owned()) };
-            guarded(|| query_text::<M>(query), || reply_text(&self.main.query(&ctx, asked)))
+            let doing = || Doing::Call(query_text::<M>(query));
+            guarded(doing, || reply_text(&self.main.query(&ctx, asked)))
         };
         step.queries.iter().map(answer).collect()
     }
@@ -262,19 +299,21 @@ impl<M: Simulated> Living<'_, M> {
     /// Writes a snapshot and restores it in the spare; says what state that is.
     fn restore(&mut self, snapshot: M::Snapshot) -> Result<Option<u64>, End> {
         let mut bytes = Vec::new();
-        let written = guarded(|| "write()".to_owned(), || M::write(snapshot, &mut bytes))?;
+        let written = guarded_snapshot("write()", || M::write(snapshot, &mut bytes))?;
         written.map_err(|why: io::Error| End::NotWritten { why: why.to_string() })?;
-        let restored = guarded(|| "restore()".to_owned(), || self.spare.restore(&mut &bytes[..]))?;
+        let restored = guarded_snapshot("restore()", || self.spare.restore(&mut &bytes[..]))?;
         restored.map_err(|why| End::NotRestored { why: why.to_string() })?;
         if let Some((invariant, why)) = self.subject.broken(&self.spare) {
             return Err(End::Broken { invariant, why, restored: true });
         }
-        Ok(self.subject.digest(&self.spare))
+        self.digest(&self.spare)
     }
 
     fn portrait(&mut self, number: usize) {
         let eyes = self.subject.eyes;
-        self.life.portraits.insert(number, ((eyes.state)(&self.main), (eyes.outline)(&self.main)));
+        let look = || ((eyes.state)(&self.main), (eyes.outline)(&self.main));
+        // A state that cannot be shown is not named.
+        self.life.portraits.insert(number, guarded(|| Doing::Look, look).unwrap_or_default());
     }
 }
 

@@ -7,14 +7,14 @@
 /// quorate_sim::simulate!(Bank);
 /// ```
 ///
-/// is a `#[test] fn simulation()`. Options follow, in any order:
+/// is a `#[test] fn simulation()`. Options follow, in any order, of `weights` and `workload` one:
 ///
 /// ```text
 /// quorate_sim::simulate!(
 ///     fn bank_under_faults,                      // the name of the test; `simulation` by default
 ///     Bank = Bank::with_limit(100),              // how a machine begins; `Default` by default
 ///     seeds: 200,                                // how many seeds; 16
-///     nodes: 3..=5,                              // how many nodes, or a range; 3 to 5
+///     nodes: 3..=5,                              // how many nodes, or a range, of 1 to 31; 3 to 5
 ///     clients: 8,                                // how many clients; 4
 ///     duration: Duration::from_secs(10),         // how long faults happen, in simulated time; 10 s
 ///     faults: Faults::None,                      // what goes wrong; everything, as the seed says
@@ -26,8 +26,8 @@
 /// );
 /// ```
 ///
-/// Each is a method of [`Simulation`](crate::machine::Simulation), which says more. What is checked is
-/// in the README of this crate.
+/// Each is a method of [`Simulation`](crate::machine::Simulation), which says more, and which values it
+/// refuses. What is checked is in the README of this crate.
 ///
 /// Without `--cfg madsim` nothing is simulated, and the test fails and says so.
 #[cfg(madsim)]
@@ -85,61 +85,86 @@ macro_rules! simulation {
         let simulation = $crate::machine::Simulation::<$machine>::new(::core::stringify!($machine), eyes, || $initial);
         let simulation = simulation.place($crate::machine::Place {
             package: ::core::env!("CARGO_PKG_NAME"),
+            program: ::core::option_env!("CARGO_BIN_NAME"),
             module: ::core::module_path!(),
             test: ::core::stringify!($test),
             file: ::core::file!(),
             integration: ::core::option_env!("CARGO_TARGET_TMPDIR").is_some(),
         });
-        $crate::__simulate_options!(simulation; $($($options)*)?)
+        $crate::__simulate_options!([random] simulation; $($($options)*)?)
     }};
 }
 
+/// ```
+/// use quorate_sim::workload::Registers;
+///
+/// let _ = quorate_sim::simulation!(t, Registers = Registers::default(), workload: |draw| draw.any::<Registers>());
+/// ```
+///
+/// What clients call is said once:
+///
+/// ```compile_fail
+/// use quorate_sim::workload::Registers;
+///
+/// let _ = quorate_sim::simulation!(
+///     t,
+///     Registers = Registers::default(),
+///     workload: |draw| draw.any::<Registers>(),
+///     weights: [put = 2],
+/// );
+/// ```
 #[cfg(madsim)]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __simulate_options {
-    ($so_far:expr;) => { $so_far };
-    ($so_far:expr; invariants: [$($invariant:expr),* $(,)?] $(, $($rest:tt)*)?) => {
+    ([$calls:ident] $so_far:expr;) => { $so_far };
+    ([$calls:ident] $so_far:expr; invariants: [$($invariant:expr),* $(,)?] $(, $($rest:tt)*)?) => {
         $crate::__simulate_options!(
-            $so_far$(.invariant(::core::stringify!($invariant), $invariant))*; $($($rest)*)?
+            [$calls] $so_far$(.invariant(::core::stringify!($invariant), $invariant))*; $($($rest)*)?
         )
     };
-    ($so_far:expr; weights: [$($item:ident = $weight:expr),* $(,)?] $(, $($rest:tt)*)?) => {
+    ([random] $so_far:expr; weights: [$($item:ident = $weight:expr),* $(,)?] $(, $($rest:tt)*)?) => {
         $crate::__simulate_options!(
-            $so_far.weights(&[$((::core::stringify!($item), $weight)),*]); $($($rest)*)?
+            [chosen] $so_far.weights(&[$((::core::stringify!($item), $weight)),*]); $($($rest)*)?
         )
     };
-    ($so_far:expr; seeds: $value:expr $(, $($rest:tt)*)?) => {
-        $crate::__simulate_options!($so_far.seeds($value); $($($rest)*)?)
+    ([$calls:ident] $so_far:expr; seeds: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!([$calls] $so_far.seeds($value); $($($rest)*)?)
     };
-    ($so_far:expr; nodes: $value:expr $(, $($rest:tt)*)?) => {
-        $crate::__simulate_options!($so_far.nodes($value); $($($rest)*)?)
+    ([$calls:ident] $so_far:expr; nodes: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!([$calls] $so_far.nodes($value); $($($rest)*)?)
     };
-    ($so_far:expr; clients: $value:expr $(, $($rest:tt)*)?) => {
-        $crate::__simulate_options!($so_far.clients($value); $($($rest)*)?)
+    ([$calls:ident] $so_far:expr; clients: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!([$calls] $so_far.clients($value); $($($rest)*)?)
     };
-    ($so_far:expr; duration: $value:expr $(, $($rest:tt)*)?) => {
-        $crate::__simulate_options!($so_far.duration($value); $($($rest)*)?)
+    ([$calls:ident] $so_far:expr; duration: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!([$calls] $so_far.duration($value); $($($rest)*)?)
     };
-    ($so_far:expr; faults: $value:expr $(, $($rest:tt)*)?) => {
-        $crate::__simulate_options!($so_far.faults($value); $($($rest)*)?)
+    ([$calls:ident] $so_far:expr; faults: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!([$calls] $so_far.faults($value); $($($rest)*)?)
     };
-    ($so_far:expr; workload: $value:expr $(, $($rest:tt)*)?) => {
-        $crate::__simulate_options!($so_far.workload($value); $($($rest)*)?)
+    ([random] $so_far:expr; workload: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!([chosen] $so_far.workload($value); $($($rest)*)?)
     };
-    ($so_far:expr; key: $value:expr $(, $($rest:tt)*)?) => {
-        $crate::__simulate_options!($so_far.key($value); $($($rest)*)?)
+    ([$calls:ident] $so_far:expr; key: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!([$calls] $so_far.key($value); $($($rest)*)?)
     };
-    ($so_far:expr; storage: $value:expr $(, $($rest:tt)*)?) => {
-        $crate::__simulate_options!($so_far.storage($value); $($($rest)*)?)
+    ([$calls:ident] $so_far:expr; storage: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!([$calls] $so_far.storage($value); $($($rest)*)?)
     };
-    ($so_far:expr; invariants: $($rest:tt)*) => {
+    ([chosen] $so_far:expr; weights: $($rest:tt)*) => {
+        ::core::compile_error!("`workload` and `weights` both say what clients call: choose one, and give it once")
+    };
+    ([chosen] $so_far:expr; workload: $($rest:tt)*) => {
+        ::core::compile_error!("`workload` and `weights` both say what clients call: choose one, and give it once")
+    };
+    ([$calls:ident] $so_far:expr; invariants: $($rest:tt)*) => {
         ::core::compile_error!("write the invariants as a list: `invariants: [one, another]`")
     };
-    ($so_far:expr; weights: $($rest:tt)*) => {
+    ([$calls:ident] $so_far:expr; weights: $($rest:tt)*) => {
         ::core::compile_error!("write the weights as a list: `weights: [transfer = 8, open = 1]`")
     };
-    ($so_far:expr; $other:ident $($rest:tt)*) => {
+    ([$calls:ident] $so_far:expr; $other:ident $($rest:tt)*) => {
         ::core::compile_error!(::core::concat!(
             "`", ::core::stringify!($other), "` is no option of `simulate!`, or is not followed by `: value`; the options are \
              seeds, nodes, clients, duration, faults, invariants, weights, workload, key, storage"

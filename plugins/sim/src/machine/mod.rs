@@ -29,8 +29,6 @@ mod order;
 #[doc(hidden)]
 pub mod outline;
 #[cfg(madsim)]
-mod quiet;
-#[cfg(madsim)]
 mod report;
 #[cfg(madsim)]
 mod run;
@@ -52,7 +50,7 @@ mod workload;
 pub use self::{
     calls::{CallOf, Draw},
     finding::{Cause, Finding, Line},
-    options::{DURATION, Faults, Nodes, SEEDS, Simulation},
+    options::{DURATION, Faults, NODES, Nodes, SEEDS, Simulation},
     report::{Failure, OnACluster, Place, Summary, Wrong},
     subject::{Eyes, Holds, Probe, SeesNoOutline, SeesNoState, SeesOutline, SeesState, Simulated},
 };
@@ -63,9 +61,5 @@ pub use self::{
 /// Always.
 #[doc(hidden)]
 pub fn nothing_is_simulated() -> ! {
-    panic!(
-        "nothing is simulated without `--cfg madsim`: set `rustflags = [\"--cfg\", \"madsim\"]` under `[build]` in \
-         .cargo/config.toml; a RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS or CARGO_BUILD_RUSTFLAGS variable replaces that \
-         silently: unset it"
-    );
+    panic!("{}", crate::__nothing_is_simulated!());
 }

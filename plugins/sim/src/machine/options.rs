@@ -1,6 +1,6 @@
 //! What is tried, how often, and what goes wrong meanwhile.
 
-use std::fmt::{Debug, Display};
+use std::fmt::{self, Debug, Display};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +22,23 @@ pub const SEEDS: u64 = 16;
 /// How long the faults of a seed last, when nothing else is said, in simulated time.
 pub const DURATION: Duration = Duration::from_secs(10);
 
+/// How many nodes a cluster may have.
+pub const NODES: RangeInclusive<u64> = 1..=31;
+/// The longest time that faults may last. It takes hours to simulate it.
+const LONGEST: Duration = Duration::from_hours(24);
+const ONE_OF_BOTH: &str = "`workload` and `weights` both say what clients call: choose one";
+
 /// How many nodes a cluster has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Nodes(RangeInclusive<u64>);
+
+impl Debug for Nodes {
+    /// As it is written: a number, or a range.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, most) = (self.0.start(), self.0.end());
+        if least == most { write!(f, "{least}") } else { write!(f, "{least}..={most}") }
+    }
+}
 
 impl From<u64> for Nodes {
     fn from(nodes: u64) -> Self {
@@ -77,7 +91,7 @@ impl From<Profile> for Faults {
 }
 
 impl Debug for Faults {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Mixed => "Mixed",
             Self::Of(profile) => profile.name(),
@@ -104,7 +118,7 @@ pub struct Simulation<M: Simulated> {
 }
 
 impl<M: Simulated> Debug for Simulation<M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulation").field("machine", &self.subject.name).finish_non_exhaustive()
     }
 }
@@ -134,26 +148,57 @@ impl<M: Simulated> Simulation<M> {
     }
 
     /// How many seeds are run: 16 by default. `QUORATE_SIM_SEEDS` overrides it.
+    ///
+    /// # Panics
+    /// When it is 0.
+    #[track_caller]
     pub fn seeds(mut self, seeds: u64) -> Self {
+        assert!(seeds > 0, "`seeds` is 0, and nothing would be simulated: at least 1");
         self.seeds = seeds;
         self
     }
 
     /// How many nodes a cluster has, as a number or a range: 3 to 5 by default.
+    ///
+    /// # Panics
+    /// When the range is empty, or not within [`NODES`].
+    #[track_caller]
     pub fn nodes(mut self, nodes: impl Into<Nodes>) -> Self {
-        self.nodes = Some(nodes.into());
+        let nodes = nodes.into();
+        let (least, most) = (nodes.0.start(), nodes.0.end());
+        assert!(least <= most, "`nodes` is {nodes:?}, which is empty: the smaller number stands first");
+        assert!(
+            NODES.contains(least) && NODES.contains(most),
+            "`nodes` is {nodes:?}, and a cluster has {} to {} nodes",
+            NODES.start(),
+            NODES.end(),
+        );
+        self.nodes = Some(nodes);
         self
     }
 
     /// How many clients call it: 4 by default.
+    ///
+    /// # Panics
+    /// When it is 0.
+    #[track_caller]
     pub fn clients(mut self, clients: u64) -> Self {
+        assert!(clients > 0, "`clients` is 0, and without a client nothing is called: at least 1");
         self.clients = clients;
         self
     }
 
     /// How long faults happen, in simulated time: 10 seconds by default. After that the cluster must
     /// come to rest and serve.
+    ///
+    /// # Panics
+    /// When it is 0, or more than a day.
+    #[track_caller]
     pub fn duration(mut self, duration: Duration) -> Self {
+        assert!(
+            !duration.is_zero() && duration <= LONGEST,
+            "`duration` is {duration:?}, and faults take time: more than 0, at most a day"
+        );
         self.duration = duration;
         self
     }
@@ -178,19 +223,33 @@ impl<M: Simulated> Simulation<M> {
     /// How often each command and query is drawn, compared with others, of which each has 1.
     ///
     /// # Panics
-    /// When the machine has no such command or query.
+    /// When the machine has no such command or query, when all that it has are given 0, or when there is
+    /// a [`workload`](Self::workload), which says what clients call, too.
+    #[track_caller]
     pub fn weights(mut self, weights: &[(&'static str, u32)]) -> Self {
+        assert!(matches!(self.calls, Calls::Any(_)), "{ONE_OF_BOTH}");
         let known = <M::Command as Items>::ITEMS.iter().chain(<M::Query as Items>::ITEMS);
         let known: Vec<&str> = known.map(|(_, name)| *name).collect();
         for (name, _) in weights {
             assert!(known.contains(name), "`weights` names `{name}`, but the machine has only {known:?}");
         }
+        let is_never = |item: &&str| weights.iter().any(|(name, weight)| name == item && *weight == 0);
+        assert!(
+            !known.iter().all(is_never),
+            "`weights` are 0 for all that the machine has: at least one is more"
+        );
         self.calls = Calls::Any(weights.to_vec());
         self
     }
 
     /// What clients do, in the place of random calls.
+    ///
+    /// # Panics
+    /// When there are [`weights`](Self::weights), which say how often random calls are made.
+    #[track_caller]
     pub fn workload(mut self, workload: impl Fn(&mut Draw<'_>) -> CallOf<M> + Send + Sync + 'static) -> Self {
+        let unsaid = matches!(&self.calls, Calls::Any(weights) if weights.is_empty());
+        assert!(unsaid, "{ONE_OF_BOTH}");
         self.calls = Calls::Own(Arc::new(workload));
         self
     }

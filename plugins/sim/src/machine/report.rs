@@ -11,25 +11,35 @@ use crate::shrink::{Shrunk, Size};
 pub struct Place {
     /// The package.
     pub package: &'static str,
+    /// The program or example that it is in; `None` in a library and in a test of its own.
+    pub program: Option<&'static str>,
     /// The module that the test is in, from its crate on.
     pub module: &'static str,
     /// The test.
     pub test: &'static str,
     /// The file.
     pub file: &'static str,
-    /// Whether it is a test of its own and not of the library.
+    /// Whether it is a test or a bench of its own and not of a library or program.
     pub integration: bool,
 }
 
 impl Place {
     /// The command that runs `seed` again.
     pub fn command(&self, seed: u64) -> String {
-        let Self { package, module, test, file, integration } = self;
+        let Self { package, program, module, test, file, integration } = self;
         let (krate, module) = module.split_once("::").unwrap_or((module, ""));
+        let parts = || file.split(['/', '\\']);
+        let under = |folder: &str| parts().any(|part| part == folder);
         // A crate's name has underscores where its file may have dashes.
         let named = |part: &&str| part.trim_end_matches(".rs").replace('-', "_") == krate;
-        let target = file.split(['/', '\\']).find(named).map_or(krate, |part| part.trim_end_matches(".rs"));
-        let target = if *integration { format!("--test {target}") } else { "--lib --bins".to_owned() };
+        let file_name = || parts().find(named).map_or(krate, |part| part.trim_end_matches(".rs"));
+        let target = match program {
+            Some(program) if under("examples") => format!("--example {program}"),
+            Some(program) => format!("--bin {program}"),
+            None if *integration && under("benches") => format!("--bench {}", file_name()),
+            None if *integration => format!("--test {}", file_name()),
+            None => "--lib".to_owned(),
+        };
         let test = if module.is_empty() { (*test).to_owned() } else { format!("{module}::{test}") };
         format!(
             "QUORATE_SIM_FROM={seed} QUORATE_SIM_SEEDS=1 cargo test -p {package} {target} -- --exact {test} --nocapture"
@@ -109,13 +119,19 @@ pub struct Failure {
     pub wrong: Wrong,
     /// Where the simulation stands, when that is known.
     pub place: Option<Place>,
+    /// The commit that is checked out, when git says so.
+    pub commit: Option<String>,
 }
 
 impl std::error::Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "`{}` fails at seed {}\n", self.machine, self.seed)?;
+        write!(f, "`{}` fails at seed {}", self.machine, self.seed)?;
+        if let Some(commit) = &self.commit {
+            write!(f, ", commit {commit}")?;
+        }
+        f.write_str("\n\n")?;
         match &self.wrong {
             Wrong::Machine(finding) => writeln!(f, "{finding}")?,
             Wrong::Cluster(on_a_cluster) => writeln!(f, "{on_a_cluster}")?,
@@ -141,6 +157,44 @@ impl fmt::Display for OnACluster {
         // What happened after it is of no interest, and what came before stands at the end.
         let (plan, rest) = timeline.split_once("\nrun\n").unwrap_or((timeline, ""));
         let verdict = rest.rfind("\nverdict\n").map_or(rest, |at| &rest[at..]);
+        // Told above.
+        let told = run.finding.as_ref().map(|finding| format!("\nverdict\n  {finding}"));
+        let verdict = told.and_then(|told| verdict.strip_prefix(&*told)).unwrap_or(verdict);
         writeln!(f, "{plan}{verdict}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said to cargo: the target and the test.
+    fn said(module: &'static str, file: &'static str, program: Option<&'static str>, own: bool) -> String {
+        let place = Place { package: "bank", program, module, test: "simulation", file, integration: own };
+        let command = place.command(7);
+        let start = "QUORATE_SIM_FROM=7 QUORATE_SIM_SEEDS=1 cargo test -p bank ";
+        command.strip_prefix(start).expect("the package").to_owned()
+    }
+
+    #[test]
+    fn a_command_names_the_target_that_ran() {
+        let wanted = [
+            (said("bank::books", "src/books.rs", None, false), "--lib -- --exact books::simulation"),
+            (
+                said("teller", "src/bin/teller.rs", Some("teller"), false),
+                "--bin teller -- --exact simulation",
+            ),
+            (
+                said("shop", "shop/examples/shop.rs", Some("shop"), false),
+                "--example shop -- --exact simulation",
+            ),
+            (said("in_t", "bank/tests/in-t.rs", None, true), "--test in-t -- --exact simulation"),
+            (said("in_t::a", "tests/in-t/a.rs", None, true), "--test in-t -- --exact a::simulation"),
+            (said("named", "tests/other.rs", None, true), "--test named -- --exact simulation"),
+            (said("fast", "benches/fast.rs", None, true), "--bench fast -- --exact simulation"),
+        ];
+        for (said, wanted) in wanted {
+            assert_eq!(said, format!("{wanted} --nocapture"));
+        }
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::outline::Outline;
 use super::value::Value;
+use crate::run::panics;
 
 /// A machine that can be simulated: in memory, with commands and answers that can be taken apart.
 #[diagnostic::on_unimplemented(
@@ -55,9 +56,13 @@ impl<M> Clone for Subject<M> {
 }
 
 impl<M> Subject<M> {
-    /// The first invariant that does not hold.
+    /// The first invariant that does not hold. One that panics does not.
     pub(super) fn broken(&self, machine: &M) -> Option<(&'static str, String)> {
-        self.invariants.iter().find_map(|(name, holds)| Some((*name, holds(machine).err()?)))
+        self.invariants.iter().find_map(|(name, holds)| {
+            let held = panics::guarded(|| holds(machine));
+            let why = held.unwrap_or_else(|panicked| Err(format!("it {panicked}"))).err()?;
+            Some((*name, why))
+        })
     }
 
     /// A hash of the canonical state; `None` of a machine that does not serialise.

@@ -1,8 +1,10 @@
 //! What must hold in every run, one oracle a file.
 //!
-//! An oracle is told everything that happens, in order, and says when it must not have. Two more
-//! need no file of their own here: *durability*, that a crash leaves what was flushed, is
-//! `observe::NodeLog`; *linearizability* is `linear`, over the clients' histories.
+//! An oracle is told everything that happens, in order, and says when it must not have. More need no
+//! file of their own here: *durability*, that a crash leaves what was flushed, and *receipts in order*,
+//! that flushes are told in the order in which they were queued, are `observe`; *linearizability* is
+//! `linear`, over the clients' histories; that *nodes keep running*, *liveness* and *determinism* are
+//! `cluster`, and what a user's *machine* and *workload* must hold is what these say themselves.
 
 mod acknowledged;
 mod applied_once;

@@ -44,7 +44,19 @@ impl Class {
         Self::Shutdowns,
     ];
 
-    /// Draws a fault for nodes 1 to `nodes`. Only those of the `minority` lose what does not come back.
+    /// How many nodes there must be for a fault of it to be one, and to be one that a cluster survives.
+    pub(super) fn least_nodes(self) -> u64 {
+        match self {
+            // What is lost must be lost at a minority.
+            Self::Damage | Self::Members => 3,
+            // Between nodes.
+            Self::Partitions | Self::Streams | Self::Slowness => 2,
+            _ => 1,
+        }
+    }
+
+    /// Draws a fault for nodes 1 to `nodes`, at least [`Self::least_nodes`]. Only those of the `minority`
+    /// lose what does not come back.
     pub(super) fn fault(self, nodes: u64, minority: &[u64], rng: &mut Rng) -> Fault {
         let node = rng.within(1..nodes + 1);
         match self {
@@ -89,11 +101,11 @@ impl Class {
                 Fault::Full { node, spare: rng.below(most), time: rng.millis(1_000..6_000) }
             }
             Self::Damage => Fault::Rot {
-                node: lost(minority, node, rng),
+                node: *rng.pick(minority),
                 bits: *rng.pick(&[1, 8, 64, 512]),
                 stopped: rng.chance(500),
             },
-            Self::Members => Fault::Wipe { node: lost(minority, node, rng) },
+            Self::Members => Fault::Wipe { node: *rng.pick(minority) },
             Self::Snapshots if rng.chance(300) => Fault::BreakSnapshot { answers: rng.within(1..8) },
             Self::Snapshots if rng.chance(500) => {
                 let (changes, crash) = (rng.below(40), loss(rng));
@@ -103,11 +115,6 @@ impl Class {
             Self::Shutdowns => Fault::Shutdown { node },
         }
     }
-}
-
-/// Somebody of the minority; a plan for fewer than three nodes has none.
-fn lost(minority: &[u64], otherwise: u64, rng: &mut Rng) -> u64 {
-    if minority.is_empty() { otherwise } else { *rng.pick(minority) }
 }
 
 fn loss(rng: &mut Rng) -> Crash {

@@ -171,11 +171,12 @@ pub enum Fault {
         /// is for a piece that has arrived.
         answers: u64,
     },
-    /// A node falls so far behind that the others have purged what it lacks, and comes back.
+    /// A node is cut off until the others have purged what it lacks, and hears them again: it needs a
+    /// snapshot.
     FallBehind {
         /// Which.
         node: u64,
-        /// How long it is down at least.
+        /// How long it is cut off at least.
         time: Duration,
     },
     /// A node's clock jumps ahead and drifts from then on.

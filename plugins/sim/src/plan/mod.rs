@@ -62,14 +62,15 @@ impl Plan {
         Self { faults: Vec::new(), lasting: Lasting::Nothing, minority: Vec::new() }
     }
 
-    /// Draws a plan for nodes 1 to `nodes` and a run of `length`.
+    /// Draws a plan for nodes 1 to `nodes`, at least one, and a run of `length`. Where there is no
+    /// minority, with one or two nodes, nothing is lost for good, and nothing lasts.
     pub fn draw(profile: Profile, seed: u64, nodes: u64, length: Duration) -> Self {
         let mut rng = Rng::stream(seed, "plan");
         let mut minority: Vec<u64> = (1..=nodes).collect();
         while minority.len() as u64 > (nodes - 1) / 2 {
             minority.remove(rng.below(minority.len() as u64) as usize);
         }
-        let classes = profile.draw(&mut rng);
+        let classes = profile.draw(nodes, &mut rng);
         // From a fault a second to one in five.
         let every_ms = rng.within(1_000..5_000);
         let mut faults = Vec::new();
@@ -84,7 +85,8 @@ impl Plan {
             }
             at += rng.millis(every_ms / 4..every_ms * 2);
         }
-        let lasting = *rng.pick(&[Lasting::Nothing, Lasting::Down, Lasting::Mute, Lasting::Deaf]);
+        let drawn = *rng.pick(&[Lasting::Nothing, Lasting::Down, Lasting::Mute, Lasting::Deaf]);
+        let lasting = if minority.is_empty() { Lasting::Nothing } else { drawn };
         Self { faults, lasting, minority }
     }
 }
@@ -113,6 +115,26 @@ mod tests {
                     let halves = (1..=nodes).filter(there).count() as u64;
                     assert!((1..nodes).contains(&halves), "both halves have somebody");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_loses_a_disk_where_there_is_no_minority() {
+        for seed in 0..500 {
+            let (nodes, profile) = (1 + seed % 2, Profile::ALL[seed as usize % 5]);
+            let plan = Plan::draw(profile, seed, nodes, Duration::from_mins(1));
+            assert_eq!((plan.minority.len(), plan.lasting), (0, Lasting::Nothing));
+            assert!(plan.faults.len() > 3);
+            for Planned { fault, .. } in &plan.faults {
+                assert!(!matches!(fault, Fault::Rot { .. } | Fault::Wipe { .. }), "{fault:?}");
+                if let Fault::CutOneWay { from: a, to: b, .. } | Fault::Reset { a, b } = fault {
+                    assert_ne!(a, b, "nobody is cut off from itself");
+                }
+                assert!(
+                    nodes > 1 || !matches!(fault, Fault::Split { .. } | Fault::Isolate { .. }),
+                    "{fault:?}"
+                );
             }
         }
     }

@@ -51,12 +51,13 @@ impl Profile {
         }
     }
 
-    /// The classes that a plan draws from: at least one.
-    pub(super) fn draw(self, rng: &mut Rng) -> Vec<Class> {
-        let all = self.classes();
+    /// The classes that a plan for so many nodes draws from: at least one.
+    pub(super) fn draw(self, nodes: u64, rng: &mut Rng) -> Vec<Class> {
+        let fits = |class: &Class| class.least_nodes() <= nodes;
+        let all: Vec<Class> = self.classes().iter().copied().filter(fits).collect();
         let mut drawn: Vec<Class> = all.iter().copied().filter(|_| rng.chance(500)).collect();
         if drawn.is_empty() {
-            drawn.push(*rng.pick(all));
+            drawn.push(*rng.pick(&all));
         }
         drawn
     }

@@ -1,13 +1,10 @@
 //! A run of many: whatever comes of it is a value.
 
-use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
-use std::sync::Once;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::finding::{Finding, Panicked};
-use super::{block_on_run, on_a_thread};
+use super::{block_on_run, on_a_thread, panics};
 use crate::cluster::{Report, Setup};
 use crate::trace::Trace;
 use crate::workload::Workload;
@@ -30,82 +27,39 @@ pub struct Run {
 /// Runs `setup` as [`simulate`](super::simulate) does. A panic is a finding and is printed by nobody;
 /// so is a run that has not ended after `limit` of real time. What happens goes into `trace`.
 pub fn attempt<W: Workload>(setup: Setup, workload: W, limit: Duration, trace: Trace) -> Run {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(be_quiet);
     let began = Instant::now();
     let (of_run, into) = (setup.clone(), trace.clone());
     let ended = on_a_thread(setup.seed, limit, move || {
-        PANICS.set(Some(Vec::new()));
-        let ended = catch_unwind(AssertUnwindSafe(|| block_on_run(of_run, workload, into)));
-        // The first is the cause of the others.
-        ended.map_err(|_| PANICS.take().unwrap_or_default().into_iter().next())
+        panics::keep();
+        catch_unwind(AssertUnwindSafe(|| block_on_run(of_run, workload, into))).map_err(|_| panics::first())
     });
     let (report, finding) = match ended {
         Ok(Ok(Ok(report))) => {
             let finding = verdict(&report);
             (Some(report), finding)
         }
-        Ok(Ok(Err(panicked))) => (None, Some(Finding::Panic(panicked.unwrap_or_else(unseen)))),
-        Ok(Err(_)) => (None, Some(Finding::Panic(unseen()))),
+        Ok(Ok(Err(panicked))) => (None, Some(Finding::Panic(panicked))),
+        Ok(Err(panic)) => (None, Some(Finding::Panic(Panicked::beside_the_run(&*panic)))),
         Err(hung) => (None, Some(Finding::Hang(hung.limit))),
     };
     Run { setup, finding, report, trace, took: began.elapsed() }
 }
 
+/// Makes the run of `setup` twice when the first comes to its end; that both are not the same is a
+/// finding of the first, unless it has one already. Returns whether there was a second.
+pub fn attempt_twice<W: Workload>(setup: Setup, workload: impl Fn() -> W, limit: Duration) -> (Run, bool) {
+    let mut run = attempt(setup, workload(), limit, Trace::default());
+    let Some(report) = &run.report else { return (run, false) };
+    let second = attempt(run.setup.clone(), workload(), limit, Trace::default());
+    // A second run that has no report is another run all the same.
+    let hashes = [report.hash, second.report.map_or((0, 0), |report| report.hash)];
+    if hashes[0] != hashes[1] {
+        run.finding.get_or_insert(Finding::Nondeterminism(hashes));
+    }
+    (run, true)
+}
+
 fn verdict(report: &Report) -> Option<Finding> {
     let violation = report.violation.clone().map(Finding::Violation);
     violation.or_else(|| report.undecided.clone().map(Finding::Undecided))
-}
-
-thread_local! {
-    /// On the thread of a run that is attempted: the panics there were.
-    static PANICS: RefCell<Option<Vec<Panicked>>> = const { RefCell::new(None) };
-}
-
-/// A panic that no hook was told of: another hook was set meanwhile.
-fn unseen() -> Panicked {
-    let place = "an unknown place".to_owned();
-    Panicked { place, message: "another panic hook took the message".to_owned(), backtrace: String::new() }
-}
-
-/// Panics of attempts are kept for their report; every other goes where it went before.
-fn be_quiet() {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let kept = PANICS.try_with(|panics| match &mut *panics.borrow_mut() {
-            None => false,
-            Some(panics) => {
-                panics.push(panicked(info));
-                true
-            }
-        });
-        if !kept.unwrap_or(false) {
-            before(info);
-        }
-    }));
-}
-
-fn panicked(info: &PanicHookInfo<'_>) -> Panicked {
-    let place =
-        info.location().map_or_else(String::new, |at| format!("{}:{}", of_crate(at.file()), at.line()));
-    let message = info.payload_as_str().unwrap_or("no message").to_owned();
-    let backtrace = Backtrace::capture();
-    let captured = backtrace.status() == BacktraceStatus::Captured;
-    Panicked { place, message, backtrace: if captured { backtrace.to_string() } else { String::new() } }
-}
-
-/// A file as its crate has it: without where this machine keeps the crates of others.
-fn of_crate(file: &str) -> &str {
-    let cached = file.split_once("/registry/src/").and_then(|(_, rest)| rest.split_once('/'));
-    cached.map_or(file, |(_index, rest)| rest)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_place_in_another_crate_says_which() {
-        let of_crate = super::of_crate;
-        assert_eq!(of_crate("cargo/registry/src/index-1949/redb-4.6.0/src/db.rs"), "redb-4.6.0/src/db.rs");
-        assert_eq!(of_crate("plugins/sim/src/lib.rs"), "plugins/sim/src/lib.rs");
-    }
 }

@@ -1,8 +1,10 @@
 //! What is wrong with a run, in classes: two runs of one class have the same thing wrong.
 
+use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
+use crate::observe::panic_text;
 use crate::oracle::Violation;
 
 /// A panic inside a run, of whoever's code.
@@ -14,6 +16,13 @@ pub struct Panicked {
     pub message: String,
     /// Where it came from, when `RUST_BACKTRACE` asks for that; empty otherwise.
     pub backtrace: String,
+}
+
+impl Panicked {
+    /// One after the run was over, of which only the message is left.
+    pub(super) fn beside_the_run(panic: &(dyn Any + Send)) -> Self {
+        Self { place: "an unknown place".to_owned(), message: panic_text(panic), backtrace: String::new() }
+    }
 }
 
 /// Something that must be looked at.

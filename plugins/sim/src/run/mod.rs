@@ -5,6 +5,7 @@
 
 mod attempt;
 mod finding;
+pub(crate) mod panics;
 
 use std::fmt;
 use std::panic::resume_unwind;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use quorate::runtime::AsyncRuntime;
 
-pub use self::attempt::{Run, attempt};
+pub use self::attempt::{Run, attempt, attempt_twice};
 pub use self::finding::{Finding, Panicked};
 use crate::cluster::{Report, Setup, run};
 use crate::mutations::Mutation;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use self::simpler::simpler;
 use crate::cluster::Setup;
 use crate::plan::Lasting;
-use crate::run::{Finding, Run, attempt};
+use crate::run::{Finding, Run, attempt, attempt_twice};
 use crate::trace::Trace;
 use crate::workload::Workload;
 
@@ -71,18 +71,22 @@ impl fmt::Display for Size {
     }
 }
 
-/// Makes `failing` smaller. One without a finding, or that was only found because it ran twice, is
-/// returned as it is.
+/// Makes `failing` smaller. One without a finding is returned as it is. For one that ran twice and
+/// differed, every run is made twice.
 pub fn shrink<W: Workload>(failing: &Run, workload: impl Fn() -> W + Sync, budget: &Budget) -> Shrunk {
     let from = Size::of(&failing.setup);
-    let class = match &failing.finding {
-        None | Some(Finding::Nondeterminism(_)) => None,
-        Some(finding) => Some(finding.class()),
-    };
+    let class = failing.finding.as_ref().map(Finding::class);
+    let differs = matches!(failing.finding, Some(Finding::Nondeterminism(_)));
     let mut shrinker = Shrinker {
         best: failing.clone(),
         class: class.clone().unwrap_or_default(),
-        attempt: |setup| attempt(setup, workload(), budget.limit, Trace::default()),
+        attempt: |setup| {
+            if differs {
+                attempt_twice(setup, &workload, budget.limit).0
+            } else {
+                attempt(setup, workload(), budget.limit, Trace::default())
+            }
+        },
         budget,
         began: Instant::now(),
         tried: 0,

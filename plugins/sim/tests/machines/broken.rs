@@ -258,7 +258,11 @@ fn a_panic_is_reported_with_the_command_that_caused_it() {
     let finding = finding(&failure);
     shows(finding, &Cause::Panic, 2, "add(amount: 1844674407370955161");
     assert!(finding.detail.starts_with("`add(amount: "), "{finding}");
-    assert!(finding.detail.contains("panicked: nobody has that much"), "{finding}");
+    let here = format!("panicked at {}:", file!());
+    assert!(
+        finding.detail.contains(&here) && finding.detail.ends_with(": nobody has that much"),
+        "{finding}"
+    );
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, RaftStateMachine)]

@@ -1,16 +1,17 @@
 //! What a campaign makes of runs: each way not to pass is a class of its own, and none ends it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use quorate_sim::campaign::{Options, Tally, run, summary};
+use quorate_sim::campaign::{Options, Tally, run, smaller, summary};
 use quorate_sim::cluster::Setup;
 use quorate_sim::linear::Verdict;
 use quorate_sim::mutations::Mutation;
 use quorate_sim::plan::Plan;
 use quorate_sim::rng::Rng;
 use quorate_sim::run::{Finding, attempt};
+use quorate_sim::shrink::{Budget, shrink};
 use quorate_sim::trace::Trace;
 use quorate_sim::workload::{Call, History, Registers, RegistersCommand, RegistersQuery, Workload};
 
@@ -152,7 +153,64 @@ fn a_run_without_end_is_given_up() {
 
 #[test]
 fn a_run_that_is_another_the_second_time_is_found() {
-    assert_eq!(classes(&campaign(LIMIT, calm, || Odd::Forgets)), ["nondeterminism"], "one of both ran twice");
+    let tally = campaign(LIMIT, calm, || Odd::Forgets);
+    assert_eq!(classes(&tally), ["nondeterminism"], "one of both ran twice");
+    let budget = Budget { time: Duration::from_secs(20), jobs: 2, limit: LIMIT };
+    let shrunk = shrink(&tally.kept[0], || Odd::Forgets, &budget).run;
+    assert_eq!(shrunk.finding.as_ref().map(Finding::class).as_deref(), Some("nondeterminism"));
+    let clients = (tally.kept[0].setup.clients, shrunk.setup.clients);
+    assert!(clients.1 < clients.0, "{clients:?}: fewer clients differ as well");
+}
+
+/// A hang that never comes again, so that all the time there is goes into it, and then a panic.
+fn a_hang_and_a_panic() -> Tally {
+    let mut tally = campaign(LIMIT, calm, || Odd::Panics);
+    let mut hang = tally.kept[0].clone();
+    hang.setup = Setup::of_seed(3, Duration::from_mins(1));
+    hang.finding = Some(Finding::Hang(LIMIT));
+    tally.kept.insert(0, hang);
+    assert_eq!(tally.kept.len(), 2, "of the same panic one run is kept");
+    tally
+}
+
+#[test]
+fn the_time_to_make_runs_smaller_is_shared_out() {
+    let tally = a_hang_and_a_panic();
+    let budget = Budget { time: Duration::from_secs(6), jobs: 2, limit: LIMIT };
+    let mut told = Vec::new();
+    let untouched = smaller(
+        &tally,
+        || Odd::Panics,
+        &budget,
+        |run, shrunk| {
+            told.push((run.finding.as_ref().map(Finding::class), shrunk.tried));
+        },
+    );
+    assert!(untouched.is_empty() && told.len() == 2 && told.iter().all(|(_, tried)| *tried > 0), "{told:?}");
+}
+
+#[test]
+fn what_there_is_no_time_for_is_named() {
+    let tally = a_hang_and_a_panic();
+    let no_time = Budget { time: Duration::ZERO, jobs: 1, limit: LIMIT };
+    let untouched = smaller(&tally, || Odd::Panics, &no_time, |run, _| panic!("{:?}", run.finding));
+    assert_eq!(untouched.iter().map(|run| run.setup.seed).collect::<Vec<_>>(), [3, tally.kept[1].setup.seed]);
+}
+
+#[test]
+fn no_seed_is_run_that_is_not_asked_for() {
+    let last = u64::MAX - 2..u64::MAX;
+    let options = Options { seeds: last, jobs: 4, twice_in: 0, ..Options::default() };
+    let ran = Mutex::new(Vec::new());
+    let setup = |seed| {
+        ran.lock().expect("nobody panics").push(seed);
+        assert!(seed > 9, "it began again from 0");
+        calm(seed)
+    };
+    assert_eq!(run(&options, setup, || WORKLOAD, &AtomicBool::new(false), |_| ()).seeds, 2);
+    let mut ran = ran.into_inner().expect("nobody panicked");
+    ran.sort_unstable();
+    assert_eq!(ran, [u64::MAX - 2, u64::MAX - 1]);
 }
 
 #[test]

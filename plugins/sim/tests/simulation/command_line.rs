@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The last seed there is.
+const LAST: &str = "18446744073709551615";
+
 /// What it says, on both ways out, and its exit status.
 fn sim(args: &[&str]) -> (String, i32) {
     let output = Command::new(env!("CARGO_BIN_EXE_sim")).args(args).output().expect("the binary runs");
@@ -36,6 +39,18 @@ fn wrong_use_is_told_from_a_finding() {
         (&["--seeds", "many"], "takes a whole number, not `many`"),
         (&["--seeds", "1", "--seeds", "2"], "`--seeds` stands there twice"),
         (&["--seeds", "1", "--jobs", "0"], "`--jobs` is at least 1"),
+        (&["--seeds", "0"], "`--seeds` is at least 1"),
+        (&["--minutes", "0"], "`--minutes` is more than 0"),
+        (&["--seeds", "1", "--seconds", "0"], "`--seconds` and `--limit` are more than 0"),
+        (&["--seeds", "2", "--from", LAST], "`--from` is at most 18446744073709551613 for 2 seeds"),
+        (&["--minutes", "1", "--from", LAST], "`--from` is at most 18446744073709551614 for 1 seeds"),
+        (&["--mutations", "--from", LAST], "`--from` is at most 18446744073709551415 for 200 seeds"),
+        (&["--seeds", "1", "--shrink", "1e19"], "`--shrink` takes at most a year, not `1e19`"),
+        (&["--seeds", "1", "--seconds", "1e9"], "`--seconds` takes at most a year, not `1e9`"),
+        (
+            &["--replay", "1", "--html", "there/is/no/such/run.html"],
+            "there/is/no/such/run.html is not written: ",
+        ),
         (&["--seeds", "1", "--seconds", "-1"], "takes a time, not `-1`"),
         (&["--seeds", "1", "--hash", "ab"], "are for one run"),
         (&["--replay", "1", "--plan", "x"], "choose one"),
@@ -54,7 +69,55 @@ fn wrong_use_is_told_from_a_finding() {
         let (text, code) = sim(args);
         says(&text, &[wanted, "--help"]);
         assert_eq!(code, 2, "{args:?}: {text}");
+        assert!(!text.contains("seeds a minute") && !text.contains("n1 boots"), "{args:?} ran: {text}");
     }
+}
+
+#[test]
+fn the_last_seeds_there_are_are_run_and_no_others() {
+    let (text, code) =
+        sim(&["--seeds=2", "--from=18446744073709551613", "--seconds=1", "--jobs=4", "--twice=0"]);
+    let row = text.lines().find(|line| line.trim_start().starts_with("seeds  ")).expect("a row");
+    assert!(row.ends_with("  2"), "{text}");
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn what_must_happen_within_so_many_seeds_is_not_asked_of_short_ones() {
+    let (text, code) = sim(&["--seeds=20", "--seconds=0.5", "--twice=0"]);
+    says(&text, &["found\n  nothing"]);
+    assert!(!text.contains("NEVER"), "{text}");
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn a_run_that_is_not_what_it_was_is_told_by_its_exit_status() {
+    let again = |hash: &str| sim(&["--replay=2", "--seconds=1", "--brief", "--hash", hash]);
+    let (text, code) = again("1");
+    says(&text, &["this is not the run that was: its trace came to 0000000000000001", "everything held"]);
+    assert_eq!(code, 1, "{text}");
+    let is = text.split("now comes to ").nth(1).expect("the hash");
+    let (text, code) = again(&is[..16]);
+    says(&text, &["this is the run that was"]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn what_is_not_made_smaller_is_named() {
+    let found = |shrink: &str| {
+        sim(&[
+            "--seeds=1",
+            "--seconds=4",
+            "--mutation=stale-read",
+            "--twice=0",
+            "--jobs=1",
+            "--shrink",
+            shrink,
+        ])
+    };
+    let (text, code) = found("0");
+    says(&text, &["not made smaller, since `--shrink` leaves no time: linearizability (seed 0)"]);
+    assert_eq!(code, 1, "{text}");
 }
 
 #[test]
@@ -178,7 +241,7 @@ fn a_replay_is_a_timeline_and_a_page() {
         ],
     );
     says(&text, &["this is not the run that was: its trace came to 0000000000000001"]);
-    assert_eq!(code, 0, "{text}");
+    assert_eq!(code, 1, "{text}");
     let page = std::fs::read_to_string(&html).expect("a page");
     assert!(page.starts_with("<!doctype html>") && page.len() > 50_000);
     for outside in ["http://", "https://", "src=", "@import", "\"THE RUN\""] {

@@ -10,7 +10,7 @@ const JOBS: usize = 2;
 
 /// Where the seeds begin, when not at 0: another run of luck.
 fn from() -> u64 {
-    std::env::var("QUORATE_SIM_FROM").map_or(0, |from| from.parse().expect("a whole number"))
+    std::env::var("QUORATE_SIM_CAMPAIGN_FROM").map_or(0, |from| from.parse().expect("a whole number"))
 }
 
 /// Looks for bugs and prints what came of it; all of them must be found.

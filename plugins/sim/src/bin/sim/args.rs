@@ -9,6 +9,9 @@ use quorate_sim::plan::Profile;
 
 use crate::recipe::{LENGTH, Recipe};
 
+/// Longer than anybody waits.
+const YEAR: Duration = Duration::from_hours(365 * 24);
+
 /// What `--help` shows.
 pub(crate) const HELP: &str = "\
 cargo sim: simulate clusters under faults, a seed a run
@@ -30,7 +33,7 @@ bugs put in on purpose, each to be found within so many seeds
 one run, as a timeline
   cargo sim --replay SEED [--hash HASH]
   cargo sim --plan FILE
-    --hash HASH       what the trace came to before: says when it does not any more
+    --hash HASH       what the trace came to before: fails when it does not any more
     --html FILE       write the run as a page as well
     --brief           leave the calls of clients out
     --shrink SECONDS  make it smaller when it fails, this long (0)
@@ -42,8 +45,8 @@ of any run
     --limit SECONDS   give a run up after this real time (600)
     --mutation NAME   with a bug put in on purpose, and without a profile the faults that look for it
 
-exit status: 0 when nothing was found, 1 when something was, 2 for wrong use; of `--mutations`
-0 when every bug was found and 1 when one was not
+exit status: 0 when nothing was found, 1 when something was or `--hash` is not the run's, 2 for wrong
+use; of `--mutations` 0 when every bug was found and 1 when one was not
 ";
 
 /// What to do.
@@ -196,7 +199,17 @@ fn number<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
 fn time(name: &str, value: &str, unit: f64) -> Result<Duration, String> {
     let wrong = || format!("`{name}` takes a time, not `{value}`");
     let number: f64 = value.parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())
+    let seconds = number * unit;
+    if seconds > YEAR.as_secs_f64() {
+        return Err(format!("`{name}` takes at most a year, not `{value}`"));
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
+/// The first seed, with so many from it on.
+fn first(from: Option<u64>, seeds: u64) -> Result<u64, String> {
+    let (from, last) = (from.unwrap_or(0), u64::MAX - seeds);
+    if from > last { Err(format!("`--from` is at most {last} for {seeds} seeds")) } else { Ok(from) }
 }
 
 fn mutation(name: &str) -> Result<&'static Planted, String> {
@@ -237,9 +250,15 @@ fn asked(given: Given) -> Result<Asked, String> {
         if given.seeds.is_none() && given.minutes.is_none() {
             return Err("say how much to run: `--seeds N` or `--minutes M`".to_owned());
         }
+        if given.seeds == Some(0) {
+            return Err("`--seeds` is at least 1".to_owned());
+        }
+        if given.minutes.is_some_and(|time| time.is_zero()) {
+            return Err("`--minutes` is more than 0".to_owned());
+        }
         return Ok(Asked::Campaign(Campaign {
             recipe,
-            from: given.from.unwrap_or(0),
+            from: first(given.from, given.seeds.unwrap_or(1))?,
             seeds: given.seeds,
             time: given.minutes,
             jobs,
@@ -272,6 +291,8 @@ fn mutations(given: &Given, jobs: usize, limit: Duration) -> Result<Asked, Strin
                 .to_owned(),
         );
     }
-    let from = given.from.unwrap_or(0);
+    let looked_for =
+        CATALOGUE.iter().filter(|planted| given.mutation.is_none_or(|it| it.name == planted.name));
+    let from = first(given.from, looked_for.map(|planted| planted.within).max().unwrap_or(1))?;
     Ok(Asked::Mutations(Mutations { only: given.mutation, from, jobs, limit }))
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
 
-use quorate_sim::campaign::{Options, Progress, Tally, failure, run, summary};
-use quorate_sim::shrink::{Budget, shrink};
+use quorate_sim::campaign::{Options, Progress, Tally, failure, run, smaller, summary};
+use quorate_sim::run::{Finding, Run};
+use quorate_sim::shrink::Budget;
 use quorate_sim::workload::RegistersWorkload;
 
 use crate::args::Campaign;
@@ -32,26 +32,28 @@ pub(crate) fn campaign(asked: &Campaign) -> Result<u8, String> {
     let full_mix = recipe.is_full_mix();
     print!("{}", summary(&tally, full_mix, |seed| recipe.command(seed, None)));
     let missing = if full_mix { tally.missing() } else { Vec::new() };
-    smaller(asked, &tally);
+    tell_smaller(asked, &tally);
     Ok(if tally.found.is_empty() && missing.is_empty() { FINE } else { FOUND })
 }
 
-/// Shrinks the first run of every class.
-fn smaller(asked: &Campaign, tally: &Tally) {
-    let by = Instant::now() + asked.shrink;
-    let mut classes = Vec::new();
-    for run in &tally.kept {
-        let Some(finding) = &run.finding else { continue };
-        let left = by.saturating_duration_since(Instant::now());
-        if classes.contains(&finding.class()) || left < Duration::from_secs(1) {
-            continue;
-        }
-        classes.push(finding.class());
-        let budget = Budget { time: left, jobs: asked.jobs, limit: asked.recipe.limit };
-        let shrunk = shrink(run, || WORKLOAD, &budget);
-        let hash = run.report.as_ref().map(|report| report.hash);
-        let command = asked.recipe.command(run.setup.seed, hash);
-        println!("\n{}", failure(run, &shrunk, &command, &asked.out));
+/// Tells of the smallest runs that show what was found, and of what there was no time to make smaller.
+fn tell_smaller(asked: &Campaign, tally: &Tally) {
+    let budget = Budget { time: asked.shrink, jobs: asked.jobs, limit: asked.recipe.limit };
+    let untouched = smaller(
+        tally,
+        || WORKLOAD,
+        &budget,
+        |run, shrunk| {
+            let hash = run.report.as_ref().map(|report| report.hash);
+            let command = asked.recipe.command(run.setup.seed, hash);
+            println!("\n{}", failure(run, shrunk, &command, &asked.out));
+        },
+    );
+    let class = |run: &Run| run.finding.as_ref().map_or_else(String::new, Finding::class);
+    let named: Vec<String> =
+        untouched.iter().map(|run| format!("{} (seed {})", class(run), run.setup.seed)).collect();
+    if !named.is_empty() {
+        println!("\nnot made smaller, since `--shrink` leaves no time: {}", named.join(", "));
     }
 }
 

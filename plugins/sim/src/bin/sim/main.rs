@@ -47,9 +47,6 @@ fn main() -> ExitCode {
 /// Without the cfg there is no simulation, and nothing must look like one that found nothing.
 #[cfg(not(madsim))]
 fn main() -> ExitCode {
-    eprintln!(
-        "cargo sim: nothing is simulated without `--cfg madsim`: .cargo/config.toml sets it in `build.rustflags`, and a \
-         RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS or CARGO_BUILD_RUSTFLAGS variable replaces that silently: unset it"
-    );
+    eprintln!("cargo sim: {}", quorate_sim::__nothing_is_simulated!());
     ExitCode::from(WRONG_USE)
 }

@@ -35,9 +35,11 @@ impl Recipe {
         }
     }
 
-    /// Whether the faults are the full mix and the cluster is as it is shipped.
+    /// Whether what must happen sometimes must happen here: the faults are the full mix, for as long as is
+    /// usual, and the cluster is as it is shipped.
     pub(crate) fn is_full_mix(&self) -> bool {
-        self.mutation.is_none() && self.profile.unwrap_or_default() == Profile::Chaos
+        let chaos = self.profile.unwrap_or_default() == Profile::Chaos;
+        chaos && self.mutation.is_none() && self.length >= LENGTH
     }
 
     /// The command that runs a seed again.

@@ -1,5 +1,9 @@
 //! One run, to look at.
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
 use quorate_sim::campaign::failure;
 use quorate_sim::plan_file::PlanFile;
 use quorate_sim::replay::{page, timeline};
@@ -20,6 +24,10 @@ pub(crate) fn replay(asked: &Replay) -> Result<u8, String> {
             (plan.setup, format!("cargo sim --plan {}", path.display()))
         }
     };
+    if let Some(path) = &asked.html {
+        // Before the run, which may take long.
+        File::options().create(true).append(true).open(path).map_err(|error| not_written(path, &error))?;
+    }
     let run = attempt(setup, WORKLOAD, asked.recipe.limit, Trace::recording());
     print!("{}", timeline(&run, &WORKLOAD, !asked.brief));
     let hash = run.report.as_ref().map(|report| report.hash.0);
@@ -33,12 +41,12 @@ pub(crate) fn replay(asked: &Replay) -> Result<u8, String> {
         (_, None) => println!("the run did not come to its end: its trace is not compared"),
     }
     if let Some(path) = &asked.html {
-        std::fs::write(path, page(&run, &WORKLOAD, &command))
-            .map_err(|error| format!("{} is not written: {error}", path.display()))?;
+        std::fs::write(path, page(&run, &WORKLOAD, &command)).map_err(|error| not_written(path, &error))?;
         println!("the page is {}", path.display());
     }
     if run.finding.is_none() {
-        return Ok(FINE);
+        let is_the_same = asked.hash.is_none() || asked.hash == hash;
+        return Ok(if is_the_same { FINE } else { FOUND });
     }
     if !asked.shrink.is_zero() {
         let budget = Budget { time: asked.shrink, jobs: asked.jobs, limit: asked.recipe.limit };
@@ -46,6 +54,10 @@ pub(crate) fn replay(asked: &Replay) -> Result<u8, String> {
         println!("\n{}", failure(&run, &shrunk, &command, &asked.out));
     }
     Ok(FOUND)
+}
+
+fn not_written(path: &Path, error: &io::Error) -> String {
+    format!("{} is not written: {error}", path.display())
 }
 
 fn with_sources(error: &dyn std::error::Error) -> String {
