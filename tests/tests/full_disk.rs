@@ -6,6 +6,7 @@ use quorate::node::config::ConfigBuilder;
 use quorate::node::status::Status;
 use quorate::storage::Health;
 use quorate_tests::cluster::Cluster;
+use quorate_tests::rig::{MemoryRig, Rig};
 use quorate_tests::small_disk::SmallDiskRig;
 
 const MIB: u64 = 1 << 20;
@@ -38,6 +39,21 @@ async fn fill(cluster: &Cluster<SmallDiskRig>, node: u64, mut note: u64) -> (u64
 #[track_caller]
 fn assert_refused(error: &WriteError) {
     assert!(matches!(error, WriteError::NotApplied(NotApplied::DiskFull)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_storage_says_that_it_has_failed_makes_way_for_another() {
+    let cluster = Cluster::<MemoryRig>::started(3).await;
+    let leader = cluster.leader().await;
+    // Nobody writes meanwhile, who would hear of it.
+    cluster.rig.storage(leader).set_health(Health::Failed);
+    let status = cluster.until(leader, "stops", |status| status.stopped().is_some()).await;
+    assert_eq!(status.stopped(), Some("the storage says that it has failed"));
+    let others: Vec<u64> = cluster.all().into_iter().filter(|node| *node != leader).collect();
+    let next = cluster.leader_of(&others).await;
+    cluster.client(next).record(0, 0).await.expect("a majority");
+    let error = cluster.client(leader).record(0, 1).await.expect_err("it is down");
+    assert!(matches!(error, WriteError::NotApplied(NotApplied::Stopped)), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -117,6 +117,10 @@ impl Applier {
     pub(super) fn new(options: ApplierOptions) -> Result<Arc<Self>, MachineError> {
         let ApplierOptions { cluster, group, machine, snapshot_bytes, clock, consecutive } = options;
         let recovered = machine.recovered()?;
+        if recovered.is_some() {
+            // It may be in the memory of the operating system alone, since a process that died.
+            machine.flush()?;
+        }
         if let Some(found) = recovered.as_ref().filter(|found| found.cluster_id != cluster) {
             return Err(MachineError::OtherCluster { found: found.cluster_id, expected: cluster });
         }
@@ -142,7 +146,7 @@ impl Applier {
             workers: OnceLock::new(),
             progress: Mutex::new(progress),
             applied_end: AtomicU64::new(end),
-            // What is found at a start has survived.
+            // What is found at a start is flushed by now.
             flushed_end: AtomicU64::new(end),
             bytes_since_flush: AtomicU64::new(0),
             bytes_since_snapshot: AtomicU64::new(0),

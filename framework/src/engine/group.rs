@@ -36,9 +36,9 @@ use crate::node::config::Config;
 use crate::node::status::Role;
 use crate::state_machine::DecodeError;
 use crate::state_machine::erased::{Answer, ErasedMachine};
-use crate::storage::{Flushed, GroupState, Health, Storage, Write};
+use crate::storage::{Flushed, GroupState, Storage, Write};
 use crate::types::{ClusterId, GroupId, LogId, LogIndex, LogTime, Member, Membership, NodeId};
-use crate::watch::{Watched, Watcher};
+use crate::watch::Watched;
 
 /// What a group is made of.
 pub(crate) struct GroupOptions {
@@ -234,6 +234,7 @@ impl<RT: Runtime> Group<RT> {
         host.tasks.spawn::<RT>(this.clone().snapshot_when_due());
         host.tasks.spawn::<RT>(this.clone().tick_when_due());
         host.tasks.spawn::<RT>(this.clone().stop_when_failed());
+        host.tasks.spawn::<RT>(this.clone().fail_with_the_storage());
         host.tasks.spawn::<RT>(this.clone().look_for_room());
         Ok(this)
     }
@@ -269,16 +270,6 @@ impl<RT: Runtime> Group<RT> {
 
     pub(super) fn storage(&self) -> &dyn Storage {
         &*self.options.storage
-    }
-
-    /// Whether storage and machine have room: what the one says that has less.
-    pub(crate) fn health(&self) -> Health {
-        self.options.storage.health().get().max(self.applier.health.get())
-    }
-
-    /// Whether the machine has room.
-    pub(crate) fn machine_health(&self) -> Watcher<Health> {
-        self.applier.health.watch()
     }
 
     pub(super) fn max_unflushed(&self) -> usize {
@@ -441,30 +432,6 @@ impl<RT: Runtime> Group<RT> {
                 return Err(error.into());
             }
         })
-    }
-
-    /// A machine that failed elsewhere than in apply stops the node as well.
-    async fn stop_when_failed(self: Arc<Self>) {
-        if self.applier.failure.watch().until(Option::is_some).await.is_some() {
-            self.call(|raft| async move { drop(raft.shutdown().await) }).await;
-        }
-    }
-
-    /// While the machine is short of room nothing new is applied, after which it would be asked. Its
-    /// file and the log may be on one disk, of which the log has more than it needs.
-    async fn look_for_room(self: Arc<Self>) {
-        const LOOK_AGAIN: Duration = Duration::from_secs(1);
-        let mut health = self.applier.health.watch();
-        while health.until(|health| *health != Health::Ok).await.is_some() {
-            self.options.storage.make_room(true);
-            while self.applier.health.get() != Health::Ok {
-                RT::sleep(LOOK_AGAIN).await;
-                if self.applier.run::<RT, _>(Applier::look_at_health).await.is_err() {
-                    return;
-                }
-            }
-            self.options.storage.make_room(false);
-        }
     }
 
     /// Makes room, if a snapshot can: what it covers leaves the log.

@@ -14,6 +14,7 @@ mod applier;
 mod cache;
 mod fault;
 mod group;
+mod health;
 mod keep;
 mod log;
 mod machine;

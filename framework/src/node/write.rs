@@ -109,8 +109,11 @@ impl<RT: Runtime> Core<RT> {
         command: Bytes,
         deadline: RT::Instant,
     ) -> Attempt {
-        if running.group.health() != Health::Ok {
-            return NotApplied::DiskFull.into();
+        match running.group.health() {
+            Health::Ok => {}
+            // It is about to stop.
+            Health::Failed => return Attempt::NotLeader(None),
+            _ => return NotApplied::DiskFull.into(),
         }
         let (len, max) = (command.len(), self.config.limits.max_command_bytes);
         if len > max {

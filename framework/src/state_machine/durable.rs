@@ -62,11 +62,13 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
         record: &[u8],
     ) -> Result<Vec<Self::Response>, Self::Error>;
 
-    /// Makes everything applied so far survive a power cut.
+    /// Makes everything that the machine shows survive a power cut: what was applied so far, and what
+    /// it found when it was opened. After a process died that may be in the memory of the operating
+    /// system alone.
     ///
     /// # Called by
-    /// the framework: before it purges the log, when much was applied since the last time, and
-    /// before the machine is closed.
+    /// the framework: when it starts with a machine that has applied something, before it purges the
+    /// log, when much was applied since the last time, and before the machine is closed.
     fn flush(&self) -> Result<(), Self::Error>;
 
     /// Opens a view of the state after the last batch, quickly.

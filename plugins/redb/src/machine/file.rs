@@ -256,6 +256,10 @@ impl File {
         settings.remove_temp()?;
         if !settings.exists(&settings.path)? {
             settings.make::<MachineError>(|_| Ok(()))?;
+        } else {
+            // Whoever put it there may have died before its name was flushed.
+            let folder = folder(&settings.path);
+            settings.hooks.files.sync_dir(folder).map_err(io("flush what holds", &settings.path))?;
         }
         let opened = settings.open()?;
         let (current, lock) = (RwLock::new(Some(opened)), Mutex::new(Some(lock)));

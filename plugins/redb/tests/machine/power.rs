@@ -104,6 +104,37 @@ fn a_power_cut_before_any_operation_leaves_state_and_record_together() {
 }
 
 #[test]
+fn what_was_found_at_a_start_survives_a_power_cut() {
+    // A node builds on what it finds: it lets go of the snapshot, and of the log, that led to it.
+    let snapshot = snapshot();
+    let whole = Disk::default();
+    live(&whole, &snapshot, &mut Reached::default()).expect("a sound disk");
+    let mut installed = 0;
+    for killed in 0..whole.ops() {
+        for flushes in [false, true] {
+            let (disk, mut reached) = (Disk::default(), Reached::default());
+            disk.cut_power_after(killed);
+            drop(live(&disk, &snapshot, &mut reached));
+            disk.kill();
+            let machine = open_on(&disk).unwrap_or_else(|error| panic!("killed at {killed}: {error:?}"));
+            let mut found = record(&machine);
+            installed += u32::from(found >= 1000 && !reached.installed);
+            if flushes {
+                add(&machine, "a", found..found + BATCH).expect("a sound disk");
+                found += BATCH;
+            }
+            machine.flush().expect("a sound disk");
+            disk.cut_power_after(0);
+            drop(machine);
+            disk.crash(Crash::LoseAll);
+            let machine = open_on(&disk).unwrap_or_else(|error| panic!("killed at {killed}: {error:?}"));
+            assert_eq!(record(&machine), found, "killed at {killed}");
+        }
+    }
+    assert!(installed > 0, "no restored state was found of which nobody had heard");
+}
+
+#[test]
 fn what_was_not_flushed_is_lost_whole_and_applied_again() {
     let disk = Disk::default();
     let machine = open_on(&disk).expect("a sound disk");

@@ -9,7 +9,7 @@ use futures::future::{Either, select};
 use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::JoinHandle;
 use quorate::client::Client;
-use quorate::error::{BootstrapError, StartError};
+use quorate::error::StartError;
 use quorate::node::status::{Phase, Role, Status};
 use quorate::storage::{Health, Storage};
 use quorate::types::NodeId;
@@ -97,13 +97,13 @@ pub(super) struct Trouble {
 /// Why a node does not run.
 struct Why {
     text: String,
-    /// The disk is another than the one that the others know.
-    replaced: bool,
+    /// It never took part, because it was not let in or did not find its own.
+    refused: bool,
 }
 
 impl From<String> for Why {
     fn from(text: String) -> Self {
-        Self { text, replaced: false }
+        Self { text, refused: false }
     }
 }
 
@@ -130,7 +130,7 @@ impl<W: Workload> Sim<W> {
         let sim = self.clone();
         process.spawn(async move {
             let why = match sim.open(node, boot, &disk).await {
-                Ok(running) => sim.watch(node, boot, running).await.into(),
+                Ok(running) => sim.watch(node, boot, running).await,
                 Err(why) => why,
             };
             let _ = sim.trouble.unbounded_send(Trouble { node, boot, why });
@@ -167,12 +167,12 @@ impl<W: Workload> Sim<W> {
             .await
             .map_err(|error| Why {
                 text: format!("the node does not start: {}", with_sources(&error)),
-                replaced: matches!(error, StartError::Bootstrap(BootstrapError::DiskReplaced { .. })),
+                refused: matches!(error, StartError::Bootstrap(_)),
             })
     }
 
     /// Tells what a node does, until it stops; says why it did.
-    async fn watch(&self, node: u64, boot: u64, running: Node<Observed<W>>) -> String {
+    async fn watch(&self, node: u64, boot: u64, running: Node<Observed<W>>) -> Why {
         let mut watcher = running.status();
         let (operator, mut asked) = mpsc::unbounded();
         if let Some(up) =
@@ -184,10 +184,12 @@ impl<W: Workload> Sim<W> {
         }
         let mut before = watcher.get();
         let mut now = Some(before.clone());
+        let mut refused = true;
         while let Some(status) = now {
             self.note(node, &before, &status);
+            refused &= status.phase != Phase::Running;
             if let Some(reason) = status.stopped() {
-                return format!("the node stopped: {reason}");
+                return Why { text: format!("the node stopped: {reason}"), refused };
             }
             before = status;
             now = loop {
@@ -196,14 +198,14 @@ impl<W: Workload> Sim<W> {
                     Either::Right((Some(Asked::Transfer(to)), _)) => running.transfer_leader(to).await,
                     Either::Right((Some(Asked::Shutdown), _)) => {
                         let ended = running.shutdown().await;
-                        return format!("the node was shut down: {ended:?}");
+                        return format!("the node was shut down: {ended:?}").into();
                     }
                     // Its slot has let go of it: it is about to be killed.
                     Either::Right((None, _)) => std::future::pending().await,
                 }
             };
         }
-        "the node is gone".to_owned()
+        "the node is gone".to_owned().into()
     }
 
     fn note(&self, node: u64, before: &Status, status: &Status) {
@@ -412,7 +414,7 @@ enum Fate {
 impl Fate {
     fn of<W: Workload>(slot: &Slot<W>, why: &Why) -> Self {
         match () {
-            () if slot.wiped && why.replaced => Self::Refused,
+            () if slot.wiped && why.refused => Self::Refused,
             () if slot.excused || slot.full => Self::Excused,
             () if slot.rotten => Self::Damaged,
             () => Self::Unexpected,

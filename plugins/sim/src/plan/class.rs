@@ -108,7 +108,7 @@ impl Class {
             Self::Members => Fault::Wipe { node: *rng.pick(minority) },
             Self::Snapshots if rng.chance(300) => Fault::BreakSnapshot { answers: rng.within(1..8) },
             Self::Snapshots if rng.chance(500) => {
-                let (changes, crash) = (rng.below(40), loss(rng));
+                let (changes, crash) = (rng.below(12), loss(rng));
                 Fault::SnapshotFuse { node, changes, crash, down: rng.millis(1..2_000) }
             }
             Self::Snapshots => Fault::FallBehind { node, time: rng.millis(200..2_000) },

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::finding::{Finding, Panicked};
-use super::{block_on_run, on_a_thread, panics};
+use super::{on_a_thread, panics};
 use crate::cluster::{Report, Setup};
 use crate::trace::Trace;
 use crate::workload::Workload;
@@ -31,7 +31,7 @@ pub fn attempt<W: Workload>(setup: Setup, workload: W, limit: Duration, trace: T
     let (of_run, into) = (setup.clone(), trace.clone());
     let ended = on_a_thread(setup.seed, limit, move || {
         panics::keep();
-        catch_unwind(AssertUnwindSafe(|| block_on_run(of_run, workload, into))).map_err(|_| panics::first())
+        catch_unwind(AssertUnwindSafe(|| workload.run(of_run, into))).map_err(|_| panics::first())
     });
     let (report, finding) = match ended {
         Ok(Ok(Ok(report))) => {

@@ -50,12 +50,12 @@ impl std::error::Error for Hung {}
 /// As the run does.
 pub fn simulate<W: Workload>(setup: Setup, workload: W, limit: Duration) -> Result<Report, Hung> {
     let seed = setup.seed;
-    let ended = on_a_thread(seed, limit, move || block_on_run(setup, workload, Trace::default()))?;
+    let ended = on_a_thread(seed, limit, move || workload.run(setup, Trace::default()))?;
     ended.map_err(|panic| resume_unwind(panic))
 }
 
 /// A run from its beginning to its end, on this thread.
-fn block_on_run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report {
+pub(crate) fn block_on_run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report {
     set_faults(setup.seed, setup.points, setup.mutation.and_then(Mutation::in_framework));
     let report = SimRuntime::seeded(setup.seed).block_on(run(setup, workload, trace));
     forget_faults();

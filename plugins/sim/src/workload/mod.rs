@@ -83,6 +83,16 @@ pub trait Workload: Send + Sync + 'static {
     /// The machine as a node starts with it.
     fn machine(&self) -> Self::Machine;
 
+    /// A run from its beginning to its end, on this thread.
+    #[cfg(madsim)]
+    #[doc(hidden)]
+    fn run(self, setup: crate::cluster::Setup, trace: crate::trace::Trace) -> crate::cluster::Report
+    where
+        Self: Sized,
+    {
+        crate::run::block_on_run(setup, self, trace)
+    }
+
     /// What a client does next. `unique` is another number each time.
     fn call(&self, rng: &mut Rng, unique: u64) -> Call<CommandOf<Self>, QueryOf<Self>>;
 

@@ -79,6 +79,13 @@ impl Workload for RegistersWorkload {
         Ok(eye.on_disk(super::tables::open(disk)?))
     }
 
+    // Compiled here, and not once more in every program that runs it.
+    #[cfg(madsim)]
+    #[inline(never)]
+    fn run(self, setup: crate::cluster::Setup, trace: crate::trace::Trace) -> crate::cluster::Report {
+        crate::run::block_on_run(setup, self, trace)
+    }
+
     fn call(&self, rng: &mut Rng, unique: u64) -> Call<RegistersCommand, RegistersQuery> {
         let key = rng.below(self.keys);
         match rng.below(10) {
