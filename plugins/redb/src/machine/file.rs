@@ -254,12 +254,12 @@ impl File {
         let lock = settings.hooks.files.lock(&lock_path).map_err(io("lock", &lock_path))?;
         let lock = lock.ok_or_else(|| StorageError::InUse { path: settings.path.clone() })?;
         settings.remove_temp()?;
-        if !settings.exists(&settings.path)? {
-            settings.make::<MachineError>(|_| Ok(()))?;
-        } else {
+        if settings.exists(&settings.path)? {
             // Whoever put it there may have died before its name was flushed.
             let folder = folder(&settings.path);
             settings.hooks.files.sync_dir(folder).map_err(io("flush what holds", &settings.path))?;
+        } else {
+            settings.make::<MachineError>(|_| Ok(()))?;
         }
         let opened = settings.open()?;
         let (current, lock) = (RwLock::new(Some(opened)), Mutex::new(Some(lock)));

@@ -102,7 +102,7 @@ fn keep(change: &Change, crash: Crash, inode: &mut Inode, rng: &mut Rng) -> Kept
                 Change::Write(*offset, data[..fits as usize].to_vec()).apply(&mut inode.durable);
             }
         }
-        change => change.apply(&mut inode.durable),
+        change @ Change::Len(_) => change.apply(&mut inode.durable),
     }
     Kept::All
 }

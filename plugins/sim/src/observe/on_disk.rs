@@ -49,10 +49,17 @@ pub(super) struct OnDisk<W: Workload, D> {
     state: Mutex<State>,
 }
 
+/// The last command that the state has in it.
+#[derive(Clone, Copy, Default)]
+enum Last {
+    #[default]
+    NotLookedUp,
+    Is(Option<Position>),
+}
+
 #[derive(Default)]
 struct State {
-    /// The last command that the state has in it, once that was looked up.
-    last: Option<Option<Position>>,
+    last: Last,
     /// The record of the batch before, for the bug that stores that one.
     before: Option<Bytes>,
 }
@@ -68,12 +75,12 @@ impl<W: Workload, D: OnDiskOf<W>> OnDisk<W, D> {
 
     /// Where the machine is; tells where it goes on, the first time.
     fn last(&self) -> Result<Option<Position>, D::Error> {
-        if let Some(last) = self.state().last {
+        if let Last::Is(last) = self.state().last {
             return Ok(last);
         }
         let record = D::applied(&self.machine.view()?)?;
         let last = record.as_ref().and_then(last_of);
-        self.state().last = Some(last);
+        self.state().last = Last::Is(last);
         self.eye.see(&Observation::Resumed { last });
         Ok(last)
     }
@@ -142,7 +149,7 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
             }
             resume_unwind(panic)
         })?;
-        self.state().last = Some(last);
+        self.state().last = Last::Is(last);
         for (head, response) in heads.into_iter().zip(&responses) {
             let applied = AppliedCommand { response: self.eye.workload.response(response), ..head };
             self.eye.see(&Observation::Applied { applied: &applied });
@@ -181,7 +188,7 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
         input.read_exact(&mut last)?;
         let last = decode_last(last);
         self.machine.restore(&with_last(last, record), input)?;
-        self.state().last = Some(last);
+        self.state().last = Last::Is(last);
         self.eye.see(&Observation::Restored { last, on_disk: true });
         Ok(())
     }
