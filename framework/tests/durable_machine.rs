@@ -296,6 +296,28 @@ async fn what_was_not_flushed_is_applied_again_and_counted_once() {
 }
 
 #[tokio::test]
+async fn what_is_found_at_a_start_is_flushed_by_it() {
+    let rig = Rig::default();
+    let node = rig.start().await.expect("a fresh cluster of one");
+    for number in 1..=10 {
+        node.plain_client().write(&Number(number)).await.expect("a cluster of one");
+    }
+    // As if the process had died: what was not flushed is seen still.
+    rig.machine.break_it(Some(Broken::Flush));
+    drop(node.shutdown().await);
+    rig.machine.break_it(None);
+    let node = rig.start().await.expect("it starts again");
+    rig.machine.break_it(Some(Broken::Flush));
+    drop(node.shutdown().await);
+    rig.machine.break_it(None);
+    rig.machine.cut_power();
+    let node = rig.start().await.expect("it starts again");
+    assert_eq!(node.plain_client().read(&Number(0)).await, Ok(Number(55)));
+    assert_eq!(rig.machine.with(|disk| disk.applied), 10, "the node may have built on what it found");
+    drop(node);
+}
+
+#[tokio::test]
 async fn a_failure_of_the_machine_stops_the_node_and_says_why() {
     let rig = Rig::default();
     assert_eq!(rig.stopped_by(Broken::Apply).await, "the machine could not apply: the disk is broken");

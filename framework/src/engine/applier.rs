@@ -9,15 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use futures::channel::oneshot;
 
+use super::progress::Progress;
 use super::runtime::Runtime;
-use super::types::{
-    Entry, Payload, RaftLogId, StoredMembership, from_log_id, from_raw_membership, to_log_id,
-    to_raw_membership,
-};
+use super::types::{Entry, Payload, RaftLogId, StoredMembership, to_log_id, to_raw_membership};
 use super::workers::Workers;
 use crate::error::{MachineError, RestoreError};
 use crate::format::entry;
-use crate::format::membership::RawMembership;
 use crate::format::snapshot::Header;
 use crate::log_clock::LogClock;
 use crate::state_machine::erased::{
@@ -25,7 +22,7 @@ use crate::state_machine::erased::{
 };
 use crate::state_machine::{ApplyContext, DecodeError};
 use crate::storage::Health;
-use crate::types::{ClusterId, GroupId, LogId, LogTime, Position, Term};
+use crate::types::{ClusterId, GroupId, LogTime, Position, Term};
 use crate::watch::Watched;
 
 /// The most bytes applied between two flushes of a machine on a disk: what a crash has to apply
@@ -71,16 +68,6 @@ pub(super) struct Applier {
     pub(super) failure: Watched<Option<String>>,
 }
 
-/// How far apply has come.
-#[derive(Clone, Default)]
-struct Progress {
-    applied: Option<RaftLogId>,
-    membership: Arc<StoredMembership>,
-    /// The same as it is stored.
-    raw: Arc<RawMembership>,
-    time: LogTime,
-}
-
 /// Consecutive entries that are applied together.
 pub(super) struct Batch {
     commands: Vec<Committed>,
@@ -117,10 +104,6 @@ impl Applier {
     pub(super) fn new(options: ApplierOptions) -> Result<Arc<Self>, MachineError> {
         let ApplierOptions { cluster, group, machine, snapshot_bytes, clock, consecutive } = options;
         let recovered = machine.recovered()?;
-        if recovered.is_some() {
-            // It may be in the memory of the operating system alone, since a process that died.
-            machine.flush()?;
-        }
         if let Some(found) = recovered.as_ref().filter(|found| found.cluster_id != cluster) {
             return Err(MachineError::OtherCluster { found: found.cluster_id, expected: cluster });
         }
@@ -134,6 +117,10 @@ impl Applier {
         let health = machine.health()?;
         if health == Health::Failed {
             return Err(MachineError::Failed { doing: "start", source: HAS_FAILED.into() });
+        }
+        if recovered.is_some() {
+            // It may be in the memory of the operating system alone, since a process that died.
+            machine.flush()?;
         }
         Ok(Arc::new(Self {
             cluster,
@@ -256,7 +243,8 @@ impl Applier {
             return Ok(());
         }
         let machine = self.machine.clone();
-        let looked = self.beside::<RT, _>(move || machine.room_for(snapshot_bytes)).await;
+        // Not among the queries, which may be long.
+        let looked = RT::spawn_blocking(move || machine.room_for(snapshot_bytes)).await;
         looked.unwrap_or_else(|error| Err(RestoreError::Store { source: error.into() }))
     }
 
@@ -472,48 +460,6 @@ impl Applier {
         self.closing.set(true);
         self.machine.close();
         flushed
-    }
-}
-
-impl Progress {
-    fn of(applied: &Applied) -> Result<Self, MachineError> {
-        let membership = from_raw_membership(&applied.membership).map_err(|()| MachineError::Damaged {
-            detail: "its membership has a voter without a record".to_owned(),
-        })?;
-        let stored = StoredMembership::new(applied.membership_log_id.map(from_log_id), membership);
-        Ok(Self {
-            applied: Some(from_log_id(applied.log_id)),
-            membership: Arc::new(stored),
-            raw: applied.membership.clone(),
-            time: applied.clock,
-        })
-    }
-
-    /// `None` when there is nothing.
-    fn applied(&self, cluster_id: ClusterId, group: GroupId) -> Option<Applied> {
-        Some(Applied {
-            cluster_id,
-            group,
-            log_id: to_log_id(&self.applied?),
-            clock: self.time,
-            membership_log_id: self.membership.log_id().as_ref().map(to_log_id),
-            membership: self.raw.clone(),
-            sessions: Bytes::new(),
-        })
-    }
-}
-
-/// Whether the log goes on where a machine on a disk is, or a snapshot fills the gap.
-pub(super) fn check_gap(
-    applied: Option<LogId>,
-    purged: Option<LogId>,
-    snapshot: Option<LogId>,
-) -> Result<(), MachineError> {
-    match purged {
-        Some(purged) if applied < Some(purged) && snapshot < Some(purged) => {
-            Err(MachineError::Behind { applied, purged })
-        }
-        _ => Ok(()),
     }
 }
 

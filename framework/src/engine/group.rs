@@ -11,12 +11,14 @@ use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError
 use openraft::raft::{AppendEntriesRequest, ClientWriteResult, StreamAppendResult};
 use openraft::{Raft, ReadPolicy, SnapshotPolicy};
 
-use super::applier::{Applier, ApplierOptions, QueryError, check_gap};
+use super::applier::{Applier, ApplierOptions, QueryError};
 use super::keep::{Keeper, Kept, KeptAnswers};
 use super::log::Log;
 use super::machine::Machine;
 use super::network::Factory;
+use super::progress::check_gap;
 use super::receive::{ReceiveError, check_sender};
+use super::room::Room;
 use super::runtime::{Bug, Instant as _, Runtime, WatchReceiver as _};
 use super::snapshot;
 use super::types::{
@@ -85,6 +87,7 @@ pub(crate) struct Group<RT: Runtime> {
     /// The membership last seen, in both forms: it changes seldom, the rest with every commit.
     pub(super) shown_membership: Mutex<(Arc<StoredMembership>, Arc<Membership>)>,
     keeper: Keeper,
+    pub(super) room: Arc<Room<RT>>,
 }
 
 type Library<RT> = Raft<TypeConfig<RT>, Machine<RT>>;
@@ -164,8 +167,7 @@ impl<RT: Runtime> Group<RT> {
         let opening = RT::spawn_blocking(move || Applier::new(applier)).await;
         let applier =
             opening.map_err(|source| MachineError::Failed { doing: "start", source: source.into() })??;
-        // What is to be restored into a machine on a disk.
-        let mut to_restore = None;
+        let room = Room::<RT>::new(storage.clone());
         if applier.durable() {
             let stored = storage.snapshot(group).await?.map(|stored| (stored.covers, stored.len));
             let applied = applier.state().0.as_ref().map(to_log_id);
@@ -175,7 +177,9 @@ impl<RT: Runtime> Group<RT> {
                 (Some((covers, _)), Some(applied)) if covers <= applied => {
                     snapshot::forget(&*storage, group, applied).await;
                 }
-                (stored, _) => to_restore = stored,
+                // To be restored, which would fail halfway if there were no room.
+                (Some((_, len)), _) => room.wait(&applier, len).await?,
+                (None, _) => {}
             }
             log.purge_after(applier.clone());
             let employed = applier.employ::<RT>().await;
@@ -191,20 +195,9 @@ impl<RT: Runtime> Group<RT> {
         };
         let library = Arc::new(library_config::<RT>(config));
         let started = Raft::new(options.node_id.0, library, network, log, machine).await;
-        let raft = match started {
-            Ok(raft) => raft,
-            Err(error) => {
-                let applied = applier.state().0.as_ref().map(to_log_id);
-                let unrestored = to_restore.filter(|(covers, _)| Some(*covers) > applied);
-                let len = unrestored.map_or(0, |(_, len)| len);
-                return Err(match applier.room_for::<RT>(len).await {
-                    Err(none @ RestoreError::NoRoom { .. }) if unrestored.is_some() => none.into(),
-                    _ => StartError::Engine {
-                        detail: applier.failure.get().unwrap_or_else(|| error.to_string()),
-                    },
-                });
-            }
-        };
+        let raft = started.map_err(|error| StartError::Engine {
+            detail: applier.failure.get().unwrap_or_else(|| error.to_string()),
+        })?;
         let parts = Parts {
             group,
             cluster_id: options.cluster_id,
@@ -220,6 +213,7 @@ impl<RT: Runtime> Group<RT> {
             view: Watched::new(View::default()),
             shown_membership: Mutex::default(),
             keeper: Keeper::start::<RT>(),
+            room,
         });
         this.refresh();
         // The library shows its membership a moment later; who knows whom is needed now.

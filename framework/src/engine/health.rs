@@ -38,8 +38,10 @@ impl<RT: Runtime> Group<RT> {
         }
         // Whoever does wait is told why, and the engine stops with that.
         let mut view = self.view.watch();
-        before::<RT, _>(now::<RT>() + TOLD_WITHIN, view.until(|view| view.stopped.is_some())).await;
-        let _ = self.applier.fail("the storage says that it has failed");
+        let told = before::<RT, _>(now::<RT>() + TOLD_WITHIN, view.until(|view| view.stopped.is_some()));
+        if told.await.is_none() {
+            let _ = self.applier.fail("the storage says that it has failed");
+        }
     }
 
     /// While the machine is short of room nothing new is applied, after which it would be asked. Its
@@ -48,14 +50,13 @@ impl<RT: Runtime> Group<RT> {
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         let mut health = self.applier.health.watch();
         while health.until(|health| *health != Health::Ok).await.is_some() {
-            self.storage().make_room(true);
+            let _short = self.room.short();
             while self.applier.health.get() != Health::Ok {
                 RT::sleep(LOOK_AGAIN).await;
                 if self.applier.run::<RT, _>(Applier::look_at_health).await.is_err() {
                     return;
                 }
             }
-            self.storage().make_room(false);
         }
     }
 }

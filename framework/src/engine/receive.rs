@@ -14,14 +14,14 @@ use super::Group;
 use super::runtime::{Point, Runtime, Select2, before, now};
 use super::send_snapshot::STALL;
 use super::snapshot::{self, SnapshotData};
-use super::types::{Entry, Payload, TypeConfig, Vote, to_log_id};
+use super::types::{TypeConfig, Vote, to_log_id};
 use super::wire::{self, SnapshotBegin};
 use crate::error::{RestoreError, StorageError, TransportError};
 use crate::format::FormatError;
 use crate::format::frame::{self, Kind};
 use crate::format::snapshot::{Decoder, Header};
 use crate::host::{OpenError, Session, expect_frame, patience};
-use crate::storage::{Health, ResumedSnapshot, SnapshotId, SnapshotWriter};
+use crate::storage::{ResumedSnapshot, SnapshotId, SnapshotWriter};
 use crate::transport::{FrameSink, FrameStream, MAX_FRAME_BYTES};
 use crate::types::NodeId;
 use crate::watch::Watched;
@@ -35,8 +35,6 @@ pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 const BYTES_OF_LIFE: u64 = 32 << 20;
 /// After how many more bytes of a snapshot it is looked whether the machine has room for it.
 const LOOK_EVERY: u64 = 1 << 20;
-/// How many bytes an entry without commands may have that is taken while room is short.
-const SMALL: usize = 64 << 10;
 
 /// A snapshot that is arriving.
 struct Arriving {
@@ -165,9 +163,9 @@ impl<RT: Runtime> Group<RT> {
             let len = body.len();
             let request = wire::read_append::<RT>(self.group(), body)?;
             check_sender(peer, &request.vote)?;
-            // What is queued completes from the reserve; no command is to be added to it. To
-            // the leader this node looks unreachable.
-            if !self.has_room_for(&request.entries) {
+            // What is queued completes from the reserve; little is to be added to it. To the leader this
+            // node looks unreachable.
+            if !self.has_room_for(request.vote.leader_id.term, &request.entries) {
                 return Err(ReceiveError::DiskFull);
             }
             // What is taken in waits for the disk in memory: a bound on that is the leader's brake.
@@ -188,25 +186,6 @@ impl<RT: Runtime> Group<RT> {
                 return Err(error.into());
             }
             body = frame.body;
-        }
-    }
-
-    /// Whether entries of a leader are taken. While room is short those that elections and changes of
-    /// members append are: they are few and small, and without them a majority that is short of room
-    /// could have no leader that serves. A leader that finds out how far this log goes sends what it has
-    /// already; commands that it lacks are refused, and what lies behind them with them.
-    fn has_room_for(&self, entries: &[Entry]) -> bool {
-        let small = |entry: &Entry| {
-            entry.encoded.len() <= SMALL && matches!(entry.payload, Payload::Blank | Payload::Membership(_))
-        };
-        match self.health() {
-            Health::Ok => true,
-            Health::Low => {
-                let last = self.view.get().last_log;
-                let there = |entry: &Entry| last.is_some_and(|last| entry.log_id.index <= last.0);
-                entries.iter().all(|entry| there(entry) || small(entry))
-            }
-            _ => entries.is_empty(),
         }
     }
 
@@ -261,13 +240,16 @@ impl<RT: Runtime> Group<RT> {
         begin: SnapshotBegin,
         session: &mut Session,
     ) -> Result<Vote, ReceiveError> {
-        self.check_room(begin.len).await?;
+        self.admits(begin.len).await?;
         let mut arriving = self.go_on(&begin, session).await?;
         self.tell(session, Kind::SnapshotFrom, arriving.received).await?;
         let mut received = self.receive_chunks(session, &mut arriving).await;
         if received.is_ok() {
             // Once more, before there is no way back: a restore that finds no room stops the node.
             received = self.check_room(arriving.received).await;
+        }
+        if let Err(ReceiveError::Restore(RestoreError::NoRoom { .. })) = received {
+            self.room.too_large(begin.len.max(arriving.received));
         }
         let received = received.and_then(|()| self.check_whole(&begin, arriving.decoder));
         let writer = arriving.writer;
@@ -288,7 +270,11 @@ impl<RT: Runtime> Group<RT> {
         let mut installing = std::pin::pin!(installing);
         loop {
             match RT::select2(installing.as_mut(), RT::sleep(SIGN_OF_LIFE)).await {
-                Select2::First(response) => return Ok(response.map_err(|_| ReceiveError::Stopped)?.vote),
+                Select2::First(response) => {
+                    let vote = response.map_err(|_| ReceiveError::Stopped)?.vote;
+                    self.room.restored();
+                    return Ok(vote);
+                }
                 Select2::Second(()) => self.tell(session, Kind::SnapshotAck, u64::MAX).await?,
             }
         }
@@ -323,11 +309,8 @@ impl<RT: Runtime> Group<RT> {
         Ok(Arriving { writer, decoder: Decoder::default(), received: 0 })
     }
 
-    /// Whether the machine has room for a snapshot of so many bytes; 0 is not known yet.
+    /// Whether the machine has room for a snapshot of so many bytes.
     async fn check_room(&self, bytes: u64) -> Result<(), ReceiveError> {
-        if bytes == 0 && self.applier.health.get() != Health::Ok {
-            return Err(ReceiveError::MachineShort);
-        }
         Ok(self.applier.room_for::<RT>(bytes).await?)
     }
 

@@ -11,6 +11,6 @@ pub enum Health {
     Low,
     /// Only the reserve is left.
     Full,
-    /// A write has failed for good: the node stops.
+    /// It has failed for good, in a write or beside one: the node stops.
     Failed,
 }

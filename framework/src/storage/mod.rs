@@ -245,8 +245,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Watches whether there is room for more.
     ///
     /// At [`Health::Low`] the framework refuses new writes as *not applied*; what is queued must
-    /// still complete, from a reserve inside the plugin, and so must what elections and changes of
-    /// members append, which is little. The default is always [`Health::Ok`].
+    /// still complete, from a reserve inside the plugin, and so must what elections, changes of members
+    /// and deadlines append, which is little, and what an earlier leader left, which is at most as much
+    /// as the node's `limits.queue_bytes`. The default is always [`Health::Ok`].
     fn health(&self) -> Watcher<Health> {
         Watcher::fixed(Health::Ok)
     }

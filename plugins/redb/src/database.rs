@@ -222,7 +222,8 @@ fn last_commit(database: &Database, seen: u64) -> Result<u64, StorageError> {
     let number = read::commit(&txn.open_table(META).map_err(at(READING))?)?;
     if number < seen {
         return Err(damaged(format!(
-            "commit {seen} was flushed, and is lost: the last one that is whole is {number}"
+            "commit {seen} was flushed, and is lost: the last one that is whole is {number}. If an older \
+             copy of the file was put back: put back the newest, as what it has promised since is binding"
         )));
     }
     Ok(number)

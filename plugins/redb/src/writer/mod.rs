@@ -296,7 +296,7 @@ impl Writer {
 
     /// Nothing is acknowledged any more: the write may be on the disk, or not, or come back.
     fn fail(&mut self, jobs: Vec<Job>, error: &StorageError) {
-        tracing::error!(%error, "a write failed; the storage takes no more");
+        tracing::error!(%error, "the storage has failed, and takes no more");
         self.broken = true;
         self.parts.space.fail();
         for job in jobs {

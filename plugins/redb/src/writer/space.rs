@@ -17,6 +17,9 @@ use crate::hooks::Files;
 /// The reserve's file.
 pub(crate) const BALLAST: &str = "ballast";
 
+/// What is worth giving back, and how much is written between two looks, when there is no mark.
+const GRAIN: u64 = 1 << 20;
+
 /// How many transactions may pass without a look at the file system.
 const LOOK_EVERY: u32 = 256;
 
@@ -73,6 +76,11 @@ impl Space {
         self.dir.join(BALLAST)
     }
 
+    /// How much room makes a difference.
+    fn grain(&self) -> u64 {
+        if self.low_water == 0 { GRAIN } else { (self.low_water / 16).max(1) }
+    }
+
     /// Whether there is less room than the mark.
     fn short(&self) -> bool {
         matches!(self.health.get(), Health::Low | Health::Full)
@@ -93,12 +101,12 @@ impl Space {
         self.bytes += bytes;
         self.transactions += 1;
         self.since_spare += bytes;
-        self.spare_is_stale |= freed || self.since_spare >= self.low_water / 8;
+        self.spare_is_stale |= freed || self.since_spare >= 2 * self.grain();
     }
 
     /// Whether it is time to look.
     pub(crate) fn due(&self) -> bool {
-        self.heard || self.matters() || self.transactions >= LOOK_EVERY || self.bytes >= self.low_water / 16
+        self.heard || self.matters() || self.transactions >= LOOK_EVERY || self.bytes >= self.grain()
     }
 
     /// Looks how much room there is, and says so. When there is little, here or for others, and redb's
@@ -109,7 +117,7 @@ impl Space {
         if self.matters() && self.spare_is_stale && !removing {
             (self.spare_is_stale, self.since_spare) = (false, 0);
             let spare = db.spare(self.files.as_ref())?;
-            if spare >= (self.low_water / 16).max(1) {
+            if spare >= self.grain() {
                 tracing::info!(spare, "space is short; log.redb gives back what it does not use");
                 db.compact()?;
                 self.look();
@@ -164,7 +172,7 @@ impl Space {
         }
     }
 
-    /// A write failed for good.
+    /// It has failed for good.
     pub(crate) fn fail(&self) {
         self.health.set(Health::Failed);
     }

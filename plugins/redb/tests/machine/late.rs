@@ -1,7 +1,7 @@
 //! A node that was away for so long that it is sent the tables.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quorate::error::{RestoreError, StartError};
 use quorate::node::status::{Role, Status};
@@ -18,6 +18,8 @@ const TABLES: u64 = 6 * MIB;
 /// By so many commands, each of which stores its name twice.
 const ADDS: u64 = TABLES >> 17;
 const FILE: &str = "/n3/totals.redb";
+/// Where a snapshot arrives.
+const PARTS: &str = "/n3/snap";
 
 /// Of node 3, which has a disk of its own for its machine.
 fn machine(disk: &Disk, low_water: u64) -> MachineBuilder {
@@ -63,6 +65,21 @@ async fn until_asked(running: &Running, disk: &Disk, times: u64) -> Status {
     status.get()
 }
 
+/// Waits until it looks for room as seldom as one who waits for some, for longer than the leader waits
+/// before it sends again what was not taken.
+async fn until_it_waits(running: &Running, disk: &Disk) -> Status {
+    let seldom = async {
+        let mut slow = 0;
+        while slow < 8 {
+            let begun = Instant::now();
+            until_asked(running, disk, 1).await;
+            slow += u32::from(begun.elapsed() > Duration::from_millis(500));
+        }
+    };
+    within("it waits for room", seldom).await;
+    running.node.status().get()
+}
+
 async fn catches_up(running: &Running, nodes: &[Running]) {
     let leader = nodes.iter().find(|running| running.node.status().get().role == Role::Leader);
     let applied = leader.expect("two of three have a leader").node.status().get().applied;
@@ -76,14 +93,16 @@ async fn a_snapshot_that_does_not_fit_is_put_off_until_it_does() {
     // It may arrive, and then there is no room for the new tables beside it.
     disk.set_capacity(disk.used() + TABLES + TABLES / 2);
     let late = rig.start_with(3, machine(&disk, 0), storage(&disk)).await.expect("it starts");
-    let status = until_asked(&late, &disk, 1500).await;
+    let before = disk.created_in(Path::new(PARTS));
+    let status = until_it_waits(&late, &disk).await;
     assert_eq!(status.stopped(), None);
+    assert_eq!(disk.created_in(Path::new(PARTS)), before + 1, "what did not fit is not sent again at once");
     assert_eq!(late.commands_here().await, 1, "what it had it has");
     assert!(!disk.exists(Path::new("/n3/totals.redb.tmp")));
     // Nor does it stop the next time.
     late.node.shutdown().await.expect("in good order");
     let late = rig.start_with(3, machine(&disk, 0), storage(&disk)).await.expect("it starts");
-    assert_eq!(until_asked(&late, &disk, 1500).await.stopped(), None);
+    assert_eq!(until_it_waits(&late, &disk).await.stopped(), None);
     disk.set_capacity(disk.used() + 8 * TABLES);
     catches_up(&late, &nodes).await;
     assert_eq!(late.commands_here().await, 1 + ADDS);
@@ -100,7 +119,7 @@ async fn no_snapshot_is_taken_while_the_machine_is_short_of_room() {
     // It asks by itself, once a second; the leader tries more often.
     let status = until_asked(&late, &disk, 12).await;
     assert_eq!((status.stopped(), status.health), (None, Health::Low));
-    assert_eq!(disk.created_in(Path::new("/n3/snap")), 0, "none was begun");
+    assert_eq!(disk.created_in(Path::new(PARTS)), 0, "none was begun");
     disk.set_capacity(disk.used() + 20 * TABLES);
     catches_up(&late, &nodes).await;
     late.until("it has room again", |status| status.health == Health::Ok).await;

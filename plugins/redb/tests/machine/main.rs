@@ -13,6 +13,7 @@ mod full;
 mod identity;
 mod kill;
 mod late;
+mod low;
 mod node;
 mod power;
 mod rig;

@@ -1,0 +1,115 @@
+//! A majority whose disks are nearly full: what is taken all the same, so that it serves reads.
+
+use std::time::Duration;
+
+use quorate::error::{NotApplied, WriteError};
+use quorate::node::status::Role;
+use quorate::storage::Health;
+use quorate_redb::{Builder, MachineBuilder, RedbStorage};
+
+use crate::common::*;
+use crate::disk::Disk;
+use crate::rig::*;
+
+/// Of the storage; the machines are never told.
+const MARK: u64 = 16 * MIB;
+
+fn on(node: u64, disk: &Disk) -> (MachineBuilder, Builder) {
+    let machine = Machine::builder(format!("/n{node}/totals.redb")).hooks(disk.hooks()).low_water_bytes(0);
+    let storage = RedbStorage::builder(format!("/n{node}")).hooks(disk.hooks());
+    let storage = storage.preallocate_bytes(256 << 10).ballast_bytes(256 << 10).low_water_bytes(MARK);
+    (machine, storage)
+}
+
+async fn start(rig: &Rig, node: u64, disk: &Disk) -> Running {
+    let (machine, storage) = on(node, disk);
+    rig.start_with(node, machine, storage).await.expect("the node starts")
+}
+
+/// Starts nodes, each on its disk.
+async fn start_each(rig: &Rig, nodes: impl IntoIterator<Item = (u64, &Disk)>) -> Vec<Running> {
+    futures::future::join_all(nodes.into_iter().map(|(node, disk)| start(rig, node, disk))).await
+}
+
+fn numbered(disks: &[Disk]) -> impl Iterator<Item = (u64, &Disk)> {
+    (1..).zip(disks)
+}
+
+/// Less than the mark is left.
+fn nearly_fill(disk: &Disk) {
+    disk.set_capacity(disk.used() + MARK * 3 / 4);
+}
+
+async fn until_low(running: &Running) {
+    running.until("its disk is nearly full", |status| status.health == Health::Low).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deadlines_pass_while_every_disk_is_nearly_full() {
+    let rig = Rig::new("low deadlines", 3);
+    let disks: Vec<Disk> = (0..3).map(|_| Disk::default()).collect();
+    let nodes = start_each(&rig, numbered(&disks)).await;
+    let client = nodes[0].node.client().with_timeout(LIMIT);
+    client.lease("ada".to_owned(), 3_000_000).await.expect("a majority");
+    settle(&nodes).await;
+    for running in nodes {
+        running.node.shutdown().await.expect("in good order");
+    }
+    disks.iter().for_each(nearly_fill);
+    let nodes = start_each(&rig, numbered(&disks)).await;
+    for running in &nodes {
+        until_low(running).await;
+    }
+    let client = nodes[0].node.client().with_timeout(LIMIT);
+    let ended = async {
+        let mut status = nodes[0].node.status();
+        while client.leased().await.expect("reads go on") != [""; 0] {
+            drop(tokio::time::timeout(Duration::from_millis(50), status.changed()).await);
+        }
+    };
+    within("the lease ends", ended).await;
+    let error = client.add("more".to_owned(), 1).await.expect_err("no room");
+    assert!(matches!(error, WriteError::NotApplied(NotApplied::DiskFull)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_leader_left_does_not_keep_a_majority_from_serving() {
+    let rig = Rig::new("low tail", 3);
+    let disks: Vec<Disk> = (0..3).map(|_| Disk::default()).collect();
+    let nodes = start_each(&rig, numbered(&disks)).await;
+    settle(&nodes).await;
+    let leads = nodes.iter().position(|running| running.node.status().get().role == Role::Leader);
+    let leads = leads.expect("it served");
+    let follows: Vec<usize> = (0..3).filter(|at| *at != leads).collect();
+    for at in &follows {
+        nearly_fill(&disks[*at]);
+    }
+    // The first takes its followers below the mark, and one after it has none to take it.
+    let client = nodes[leads].node.client().with_timeout(Duration::from_secs(2));
+    let mut taken = 0;
+    let error = loop {
+        match client.add("long".repeat(50 << 10), 1).await {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+        assert!(taken < 200, "it was never refused");
+    };
+    assert!(!error.is_definite(), "the leader has it in its log: {error}");
+    for running in nodes {
+        running.stop_hard().await;
+    }
+    nearly_fill(&disks[leads]);
+    // Of these two only the one with the longer log can lead.
+    let up = [leads, follows[0]];
+    let nodes = start_each(&rig, up.map(|at| (at as u64 + 1, &disks[at]))).await;
+    for running in &nodes {
+        until_low(running).await;
+    }
+    for running in &nodes {
+        let client = running.node.client().with_timeout(LIMIT);
+        let found = client.commands().await.expect("a majority is up, and reads need no room");
+        assert_eq!(found, taken + 1, "what was left is committed by the next leader");
+    }
+    let error = nodes[0].node.client().add("more".to_owned(), 1).await.expect_err("no room");
+    assert!(matches!(error, WriteError::NotApplied(NotApplied::DiskFull)), "{error}");
+}
