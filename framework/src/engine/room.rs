@@ -17,8 +17,8 @@ const SMALL: usize = 64 << 10;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LOOKS: usize = 5;
 /// For how long a snapshot counts as too large that turned out to be; twice as long the next time.
-const BELIEVED: Duration = Duration::from_secs(60);
-const BELIEVED_AT_MOST: Duration = Duration::from_secs(3600);
+const BELIEVED: Duration = Duration::from_mins(1);
+const BELIEVED_AT_MOST: Duration = Duration::from_hours(1);
 
 /// The room of one group.
 pub(super) struct Room<RT: Runtime> {
