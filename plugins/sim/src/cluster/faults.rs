@@ -11,6 +11,7 @@ use super::Sim;
 use super::nodes::Asked;
 use crate::disk::{Crash, FlushTime};
 use crate::moment::Moment;
+use crate::mutations::Mutation;
 use crate::plan::{Fault, Planned};
 use crate::runtime::{SimSleep, set_clock, time};
 use crate::wire::LinkTime;
@@ -245,6 +246,9 @@ impl<W: Workload> Sim<W> {
         let flipped = match self.slots().get_mut(&node) {
             Some(slot) if !slot.is_lost() => {
                 slot.rotten = true;
+                // redb's pages have checksums of their own: what is read is damaged in their place.
+                let passed_over = self.setup.mutation == Some(Mutation::ChecksumNotVerified);
+                let bits = if passed_over { 0 } else { bits };
                 (0..bits).filter_map(|_| slot.disk.rot_somewhere(DATA)).collect()
             }
             _ => Vec::new(),

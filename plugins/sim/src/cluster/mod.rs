@@ -25,11 +25,12 @@ use self::nodes::{Slot, Trouble};
 pub(crate) use self::nodes::{redb_storage, with_sources};
 use crate::disk::{DiskEvents, SimDisk};
 use crate::linear::Verdict;
-use crate::mutations::Mutation;
+use crate::mutations::{Mutation, forger};
 use crate::observe::{AppliedCommand, Observer, untagged};
 use crate::oracle::{self, Violation};
 use crate::plan::{Plan, Profile};
 use crate::rng::Rng;
+use crate::run::panics;
 use crate::runtime::{Points, SimSleep, fired, time};
 use crate::trace::Trace;
 use crate::wire::{Wire, WireEvents};
@@ -192,7 +193,7 @@ impl Counts {
 pub struct Report {
     /// How it was made.
     pub setup: Setup,
-    /// What was wrong first.
+    /// What was wrong first. What other oracles said after it is in the trace.
     pub violation: Option<Violation>,
     /// The search for an order of the clients' operations was given up: no pass.
     pub undecided: Option<String>,
@@ -258,6 +259,7 @@ impl<W: Workload> Sim<W> {
 pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report {
     let seed = setup.seed;
     let wire = Wire::new(Rng::stream(seed, "wire"), trace.clone());
+    wire.forge(setup.mutation.and_then(forger));
     let observer = Observer::new(setup.nodes as usize, trace.clone(), oracle::all());
     let slot = |node| (node, Slot::new(SimDisk::new(Rng::stream(seed, &format!("disk {node}")))));
     let (trouble, troubles) = mpsc::unbounded();
@@ -318,12 +320,17 @@ impl<W: Workload> Sim<W> {
         let log = self.log();
         let history = History { records: &records, log: &log, cluster: self.cluster() };
         self.workload.over(history);
-        if self.observer.violation().is_none() {
-            match self.workload.judge(history) {
-                (Verdict::Linearizable, _) => {}
-                (Verdict::NotLinearizable { .. }, what) => self.observer.accuse("linearizability", what),
-                (Verdict::Undecided, what) => undecided = Some(what),
+        let judged = match self.observer.violation() {
+            None => Some(self.workload.judge(history)),
+            // A machine that panics is no news, after what is known.
+            Some(_) => panics::guarded(|| self.workload.judge(history)).ok(),
+        };
+        match judged {
+            None | Some((Verdict::Linearizable, _)) => {}
+            Some((Verdict::NotLinearizable { .. }, what)) => {
+                self.observer.accuse(oracle::LINEARIZABILITY, what)
             }
+            Some((Verdict::Undecided, what)) => undecided = Some(what),
         }
         let mut counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.wire = self.wire.events();

@@ -22,6 +22,7 @@ use crate::disk::{Crash, SimDisk};
 use crate::moment::Moment;
 use crate::mutations::Mutation;
 use crate::observe::{Eye, Observation, Observed, ObservedStorage};
+use crate::oracle;
 use crate::runtime::{Clock, SimRuntime, SimSleep, set_clock, time};
 use crate::wire::{Death, Wire};
 use crate::workload::Workload;
@@ -212,7 +213,7 @@ impl<W: Workload> Sim<W> {
         self.observer.see(node, &Observation::Status { status });
         if status.phase == Phase::Running && self.slots()[&node].wiped {
             let detail = format!("n{node} takes part again under its old name, with an empty disk");
-            self.observer.accuse("a replaced disk is refused", detail);
+            self.observer.accuse(oracle::REPLACED_DISK, detail);
         }
         if (before.role, before.term) != (status.role, status.term) {
             let (role, term) = (status.role, status.term.get());
@@ -347,7 +348,7 @@ impl<W: Workload> Sim<W> {
         let why = why.text;
         self.tell(format!("n{node}: {why}"));
         if fate == Fate::Unexpected {
-            self.observer.accuse("nodes keep running", format!("n{node} (boot {boot}): {why}"));
+            self.observer.accuse(oracle::KEEP_RUNNING, format!("n{node} (boot {boot}): {why}"));
         }
         let sim = self.clone();
         madsim::task::spawn(async move { sim.restart(node, fate).await });

@@ -77,6 +77,11 @@ pub fn time() -> Duration {
     TimeHandle::try_current().map(|time| time.elapsed()).unwrap_or_default()
 }
 
+/// The time on the clock of the node that asks.
+pub(crate) fn local_time() -> Duration {
+    duration(of_this_node().local(nanos(time())))
+}
+
 /// A moment on the clock of the node that asks, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SimInstant(i128);
