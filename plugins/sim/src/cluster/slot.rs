@@ -122,7 +122,7 @@ impl Fate {
     pub(super) fn of<W: Workload>(slot: &Slot<W>, why: &Why, now: Duration) -> Self {
         match () {
             () if slot.wiped && why.refused => Self::Refused,
-            () if slot.excuse.is_some() || now <= slot.full_until => Self::Excused,
+            () if slot.excuse.is_some() || now < slot.full_until => Self::Excused,
             () if slot.rotten => Self::Damaged,
             () => Self::Unexpected,
         }
