@@ -62,7 +62,7 @@ pub enum Faults {
     Mixed,
     /// What a profile draws from: only disks, only the network, only clocks.
     Of(Profile),
-    /// Nothing.
+    /// Nothing. Clocks differ all the same.
     None,
     /// A plan of your own, by seed, number of nodes and duration.
     Own(OwnPlan),

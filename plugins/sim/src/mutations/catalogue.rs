@@ -151,7 +151,7 @@ pub const CATALOGUE: &[Planted] = &[
         "vote-overtaken",
         "a vote is acknowledged at once, and written behind what is queued after it",
         Mutation::VoteOvertaken,
-        60,
+        120,
         Full,
     )
     .seen_by("votes"),
@@ -159,7 +159,7 @@ pub const CATALOGUE: &[Planted] = &[
         "checksum-not-verified",
         "entries of a disk with flipped bits are given back as though they were right",
         Mutation::ChecksumNotVerified,
-        60,
+        120,
         Full,
     )
     .seen_by("state machine safety"),

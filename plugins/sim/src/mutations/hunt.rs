@@ -69,7 +69,10 @@ impl fmt::Display for Hunted {
         let Planted { name, within, .. } = self.planted;
         match &self.outcome {
             Ok(Found { seeds, finding, also, .. }) => {
-                write!(f, "{name} is found after {seeds} seeds, by {finding}")?;
+                // Behind the first line is a history or a backtrace.
+                let finding = finding.to_string();
+                let first = finding.lines().next().unwrap_or_default();
+                write!(f, "{name} is found after {seeds} seeds, by {first}")?;
                 if also.is_empty() { Ok(()) } else { write!(f, "; also {}", also.join(", ")) }
             }
             Err(Survived::Unseen) => write!(f, "{name} SURVIVES: it is not found within {within} seeds"),

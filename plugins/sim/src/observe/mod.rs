@@ -197,6 +197,7 @@ impl Observer {
 
     /// Something is wrong that no oracle sees.
     pub fn accuse(&self, oracle: &'static str, what: String) {
+        debug_assert!(oracle::names().contains(&oracle), "an oracle without a name: {oracle}");
         let at = time();
         self.lock().trace.accuse(Violation { at, oracle, what });
     }
