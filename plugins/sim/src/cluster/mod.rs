@@ -354,7 +354,7 @@ impl<W: Workload> Sim<W> {
         match judged {
             None | Some((Verdict::Linearizable, _)) => {}
             Some((Verdict::NotLinearizable { .. }, what)) => {
-                self.observer.accuse(oracle::LINEARIZABILITY, what)
+                self.observer.accuse(oracle::LINEARIZABILITY, what);
             }
             Some((Verdict::Undecided, what)) => undecided = Some(what),
         }

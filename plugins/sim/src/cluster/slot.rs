@@ -157,8 +157,8 @@ mod tests {
         slot.fill(100);
         assert_eq!(fate(&slot, 202), Fate::Excused);
         // The calm gives it room, whoever was to do so.
-        slot.calm(Duration::from_secs(300));
-        assert_eq!((fate(&slot, 300), fate(&slot, 302)), (Fate::Excused, Fate::Unexpected));
+        slot.calm(Duration::from_secs(303));
+        assert_eq!((fate(&slot, 303), fate(&slot, 305)), (Fate::Excused, Fate::Unexpected));
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn every_oracle_is_shown_to_fire() {
     let workloads = include_str!("../../tests/simulation/campaigns.rs");
     for oracle in names() {
         let in_a_story = stories.contains(&format!(".breaks(\"{oracle}\")"));
-        let of_a_workload = workloads.contains(&format!("fires(\"{oracle}\",").as_str());
+        let of_a_workload = workloads.contains(&format!("fires(\"{oracle}\","));
         let by_a_bug = CATALOGUE.iter().any(|planted| planted.oracle == Some(oracle));
         assert!(in_a_story || by_a_bug || of_a_workload, "nothing shows that `{oracle}` fires");
     }
