@@ -101,11 +101,29 @@ impl fmt::Display for Event {
     }
 }
 
+/// Something happened that must not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When, in simulated time.
+    pub at: Duration,
+    /// Which oracle says so.
+    pub oracle: &'static str,
+    /// What.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {:.6}s: {}", self.oracle, self.at.as_secs_f64(), self.what)
+    }
+}
+
 #[derive(Default)]
 struct Inner {
     digest: Digest,
     count: u64,
     events: Vec<Event>,
+    violations: Vec<Violation>,
 }
 
 impl Inner {
@@ -113,6 +131,11 @@ impl Inner {
         self.count += 1;
         (at, kind, node).hash(&mut self.digest);
         what.hash(&mut self.digest);
+    }
+
+    fn tell(&mut self, at: Duration, what: String) {
+        self.mark(at, "event", 0, &what);
+        self.events.push(Event { at, what });
     }
 }
 
@@ -153,9 +176,23 @@ impl Trace {
 
     /// Adds something to the hash and to the list.
     pub fn tell(&self, at: Duration, what: String) {
+        self.lock().tell(at, what);
+    }
+
+    /// Tells what an oracle says, the first time that it says anything: what else it sees follows from
+    /// that.
+    pub fn accuse(&self, violation: Violation) {
         let mut inner = self.lock();
-        inner.mark(at, "event", 0, &what);
-        inner.events.push(Event { at, what });
+        if inner.violations.iter().any(|known| known.oracle == violation.oracle) {
+            return;
+        }
+        inner.tell(violation.at, format!("VIOLATION of {}: {}", violation.oracle, violation.what));
+        inner.violations.push(violation);
+    }
+
+    /// What oracles have said, in order: of each the first.
+    pub fn violations(&self) -> Vec<Violation> {
+        self.lock().violations.clone()
     }
 
     /// The hash of all of it, and how much it was.
@@ -208,6 +245,16 @@ mod tests {
         assert_ne!(digest(&[b"ab", b"c"]), digest(&[b"c", b"ab"]));
         assert_ne!(digest(&[b"1234567\x07"]), digest(&[b"1234567"]));
         assert_ne!(digest(&[b"12345678", b""]), digest(&[b"12345678"]));
+    }
+
+    #[test]
+    fn of_each_oracle_the_first_violation_is_kept() {
+        let trace = Trace::default();
+        for (oracle, what) in [("votes", "a"), ("log matching", "b"), ("votes", "c")] {
+            trace.accuse(Violation { at: Duration::ZERO, oracle, what: what.to_owned() });
+        }
+        let kept: Vec<String> = trace.violations().into_iter().map(|violation| violation.what).collect();
+        assert_eq!((kept, trace.events().len()), (vec!["a".to_owned(), "b".to_owned()], 2));
     }
 
     #[test]

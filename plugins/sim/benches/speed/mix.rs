@@ -32,6 +32,7 @@ pub(crate) fn setup(seed: u64, nodes: u64) -> Setup {
         plan: Plan { faults, lasting: Lasting::Nothing, minority: Vec::new() },
         points: Points::None,
         on_disk: false,
+        skewed: false,
         mutation: None,
     }
 }

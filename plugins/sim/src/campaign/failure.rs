@@ -19,6 +19,9 @@ pub fn failure(run: &Run, shrunk: &Shrunk, command: &str, folder: &Path) -> Stri
     // Behind the first line is a history or a backtrace.
     let (found, rest) = whole.split_once('\n').unwrap_or((&whole, ""));
     let _ = writeln!(text, "seed {seed}{at}: {found}");
+    for violation in run.also() {
+        let _ = writeln!(text, "  also: {}", first_line(&violation));
+    }
     let _ = writeln!(text, "  again: {command}");
     let smallest = &shrunk.run;
     let cut_short = if shrunk.cut_short { ", and more time might make it smaller" } else { "" };
@@ -33,7 +36,7 @@ pub fn failure(run: &Run, shrunk: &Shrunk, command: &str, folder: &Path) -> Stri
         let _ = writeln!(text, "    {planned}");
     }
     if let Some(finding) = &smallest.finding {
-        let _ = writeln!(text, "  finds: {}", finding.to_string().lines().next().unwrap_or_default());
+        let _ = writeln!(text, "  finds: {}", first_line(finding));
     }
     let file = PlanFile { why: found.to_owned(), finds: None, setup: smallest.setup.clone() };
     let path = name(folder, run);
@@ -49,6 +52,10 @@ pub fn failure(run: &Run, shrunk: &Shrunk, command: &str, folder: &Path) -> Stri
         let _ = writeln!(text, "{}", rest.trim_end());
     }
     text
+}
+
+fn first_line(wrong: &impl ToString) -> String {
+    wrong.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// A file for the plan of a run, by what was found and where.

@@ -1,6 +1,6 @@
 //! Doing what the plan says.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use madsim::runtime::Handle;
@@ -9,8 +9,10 @@ use quorate::types::NodeId;
 
 use super::Sim;
 use super::nodes::Asked;
+use super::slot::Excuse;
 use crate::disk::{Crash, FlushTime};
 use crate::moment::Moment;
+use crate::mutations::Mutation;
 use crate::plan::{Fault, Planned};
 use crate::runtime::{SimSleep, set_clock, time};
 use crate::wire::LinkTime;
@@ -20,8 +22,6 @@ use crate::workload::Workload;
 const FUSE: Duration = Duration::from_secs(5);
 /// How long a node is kept away at most, until the others have purged what it lacks.
 const PURGED: Duration = Duration::from_secs(8);
-/// How long after its disk has room again a node may still stop because of it.
-const FULL: Duration = Duration::from_secs(1);
 /// Where the storage is, whose bits may rot. A machine on its disk is elsewhere: nothing promises that
 /// a flipped bit of its tables is noticed.
 const DATA: &str = "data";
@@ -92,11 +92,11 @@ impl<W: Workload> Sim<W> {
             }
             Fault::FlushError { node } => {
                 if let Some(slot) = self.slots().get_mut(&node).filter(|slot| slot.up.is_some()) {
-                    slot.excused = true;
-                    slot.disk.fail_flushes(1);
+                    slot.fail_a_flush();
                 }
             }
             Fault::Clock { node, jump, drift_ppm } => {
+                self.count(|counts| counts.clock_faults += 1);
                 if let Some(slot) = self.slots().get_mut(&node) {
                     let clock = slot.clock.turned(time(), jump, drift_ppm);
                     slot.clock = clock;
@@ -221,20 +221,13 @@ impl<W: Workload> Sim<W> {
         }
     }
 
-    async fn fill(&self, node: u64, spare: u64, time: Duration) {
-        let set = |full: bool| {
-            if let Some(slot) = self.slots().get_mut(&node) {
-                slot.full |= full;
-                slot.disk.set_capacity(full.then(|| slot.disk.used() + spare));
-            }
-        };
-        set(true);
-        SimSleep::exactly(time).await;
-        set(false);
-        // It may be starting just now, after it has found its disk full.
-        SimSleep::exactly(FULL).await;
+    async fn fill(&self, node: u64, spare: u64, length: Duration) {
         if let Some(slot) = self.slots().get_mut(&node) {
-            slot.full = false;
+            slot.fill(spare);
+        }
+        SimSleep::exactly(length).await;
+        if let Some(slot) = self.slots().get_mut(&node) {
+            slot.make_room(time());
         }
     }
 
@@ -245,6 +238,9 @@ impl<W: Workload> Sim<W> {
         let flipped = match self.slots().get_mut(&node) {
             Some(slot) if !slot.is_lost() => {
                 slot.rotten = true;
+                // redb's pages have checksums of their own: what is read is damaged in their place.
+                let passed_over = self.setup.mutation == Some(Mutation::ChecksumNotVerified);
+                let bits = if passed_over { 0 } else { bits };
                 (0..bits).filter_map(|_| slot.disk.rot_somewhere(DATA)).collect()
             }
             _ => Vec::new(),
@@ -282,13 +278,16 @@ impl<W: Workload> Sim<W> {
     /// Asks whoever leads, in its own process.
     fn transfer(&self, to: u64) {
         let Some(leader) = self.leader() else { return };
-        self.ask_operator(leader, Asked::Transfer(NodeId(to)));
+        if self.ask_operator(leader, Asked::Transfer(NodeId(to))) && leader != to {
+            let by = time() + Duration::from_millis(self.config.election.timeout_min_ms);
+            *self.asked_over.lock().unwrap_or_else(PoisonError::into_inner) = Some((leader, to, by));
+        }
     }
 
     fn shut_down(&self, node: u64) {
         if self.ask_operator(node, Asked::Shutdown) {
             if let Some(slot) = self.slots().get_mut(&node) {
-                slot.excused = true;
+                slot.excuse = Some(Excuse::ShutsDown);
             }
             self.count(|counts| counts.shutdowns += 1);
         }
@@ -311,12 +310,8 @@ impl<W: Workload> Sim<W> {
                 self.wire.set_time(from, to, LinkTime::default());
             }
         }
-        for slot in self.slots().values() {
-            slot.disk.set_flush_time(FlushTime::default());
-            slot.disk.fail_flushes(0);
-            slot.disk.set_fuse(None);
-            slot.disk.set_fuse_in(None);
-            slot.disk.set_capacity(None);
+        for slot in self.slots().values_mut() {
+            slot.calm(time());
             if let Some(up) = &slot.up {
                 Handle::current().resume(up.process.id());
             }

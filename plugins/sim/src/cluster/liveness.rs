@@ -10,6 +10,7 @@ use quorate::types::{GroupId, LogIndex, Term};
 use super::Sim;
 use crate::disk::Crash;
 use crate::moment::Outcome;
+use crate::oracle::{self, Oracle, StateMachineSafety};
 use crate::plan::Lasting;
 use crate::rng::Rng;
 use crate::runtime::{SimSleep, time};
@@ -19,8 +20,6 @@ use crate::workload::{Call, Workload};
 pub const LIVENESS_LIMIT: Duration = Duration::from_secs(30);
 /// In how many calls of a workload there must be a command.
 const CALLS: usize = 100_000;
-const LIVENESS: &str = "liveness";
-const WORKLOAD: &str = "workload";
 
 impl<W: Workload> Sim<W> {
     /// Calms everything down and sees that the majority serves, agrees, and has what it applied.
@@ -79,15 +78,17 @@ impl<W: Workload> Sim<W> {
                 let what = format!(
                     "it has given no command in {CALLS} calls, and whether n{node} serves is seen by one"
                 );
-                return self.observer.accuse(WORKLOAD, what);
+                return self.observer.accuse(oracle::WORKLOAD, what);
             };
             if let Some(Outcome::Answered(_)) = self.call(None, node, call, Duration::from_secs(2)).await {
                 return;
             }
             SimSleep::exactly(Duration::from_millis(50)).await;
         }
-        self.observer
-            .accuse(LIVENESS, format!("n{node} acknowledges no write within {LIVENESS_LIMIT:?} of calm"));
+        self.observer.accuse(
+            oracle::LIVENESS,
+            format!("n{node} acknowledges no write within {LIVENESS_LIMIT:?} of calm"),
+        );
     }
 
     /// Reads the whole state at a node, for the history.
@@ -102,7 +103,7 @@ impl<W: Workload> Sim<W> {
                 }
                 if time() >= by {
                     self.observer.accuse(
-                        LIVENESS,
+                        oracle::LIVENESS,
                         format!("n{node} answers no read within {LIVENESS_LIMIT:?} of calm"),
                     );
                     return;
@@ -121,7 +122,7 @@ impl<W: Workload> Sim<W> {
             let reached = self.reaches(*node, last.index, by).await;
             if !reached {
                 let what = format!("n{node} has not applied {last} within {LIVENESS_LIMIT:?} of calm");
-                return self.observer.accuse(LIVENESS, what);
+                return self.observer.accuse(oracle::LIVENESS, what);
             }
         }
         for node in well {
@@ -166,7 +167,7 @@ impl<W: Workload> Sim<W> {
         else {
             return self
                 .observer
-                .accuse(LIVENESS, format!("n{node} is down after {LIVENESS_LIMIT:?} of calm"));
+                .accuse(oracle::LIVENESS, format!("n{node} is down after {LIVENESS_LIMIT:?} of calm"));
         };
         let (process, Some(client)) = up else { return };
         let client = client.with_consistency(Consistency::Local);
@@ -191,7 +192,7 @@ impl<W: Workload> Sim<W> {
                 Some((_, machine)) => machine,
                 None => match self.replay(end) {
                     Ok(machine) => machine,
-                    Err(what) => return self.observer.accuse("determinism", what),
+                    Err(what) => return self.observer.accuse(oracle::DETERMINISM, what),
                 },
             };
             let expected = read.as_ref().map(|(applied, time, _)| {
@@ -203,7 +204,7 @@ impl<W: Workload> Sim<W> {
                 let what = format!(
                     "n{node} answers probe {probe} with {answer:?}, and its history with {expected:?}"
                 );
-                return self.observer.accuse("state machine safety", what);
+                return self.observer.accuse(StateMachineSafety.name(), what);
             }
         }
     }

@@ -8,6 +8,7 @@ mod config;
 mod faults;
 mod liveness;
 mod nodes;
+mod slot;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,16 +22,18 @@ use serde::{Deserialize, Serialize};
 
 pub use self::config::draw as draw_config;
 pub use self::liveness::LIVENESS_LIMIT;
-use self::nodes::{Slot, Trouble};
+use self::nodes::Trouble;
 pub(crate) use self::nodes::{redb_storage, with_sources};
+use self::slot::Slot;
 use crate::disk::{DiskEvents, SimDisk};
 use crate::linear::Verdict;
-use crate::mutations::Mutation;
+use crate::mutations::{Mutation, forger};
 use crate::observe::{AppliedCommand, Observer, untagged};
 use crate::oracle::{self, Violation};
 use crate::plan::{Plan, Profile};
 use crate::rng::Rng;
-use crate::runtime::{Points, SimSleep, fired, time};
+use crate::run::panics;
+use crate::runtime::{Clock, Points, SimSleep, fired, time};
 use crate::trace::Trace;
 use crate::wire::{Wire, WireEvents};
 use crate::workload::{Entry, History, Record, Workload};
@@ -54,6 +57,9 @@ pub struct Setup {
     /// Whether the machines are on the nodes' disks, if the workload has one that can be.
     #[serde(default)]
     pub on_disk: bool,
+    /// Whether the clocks of nodes differ from the start: how far they are, and how fast they go.
+    #[serde(default)]
+    pub skewed: bool,
     /// A bug put in on purpose.
     pub mutation: Option<Mutation>,
 }
@@ -69,7 +75,8 @@ impl Setup {
         let nodes = *Rng::stream(seed, "size").pick(&[3, 3, 4, 5]);
         let plan = Plan::draw(profile, seed, nodes, length);
         let on_disk = Rng::stream(seed, "state").chance(300);
-        Self { seed, nodes, clients: 4, length, plan, points: Points::Drawn, on_disk, mutation: None }
+        let (clients, points, skewed) = (4, Points::Drawn, true);
+        Self { seed, nodes, clients, length, plan, points, on_disk, skewed, mutation: None }
     }
 }
 
@@ -94,6 +101,10 @@ pub struct Counts {
     pub installs: u64,
     /// Nodes that led, crashed, and led again as the next leader.
     pub bounces: u64,
+    /// Leaderships that were handed over to the node that was asked for.
+    pub handovers: u64,
+    /// Times that a clock jumped or drifted anew.
+    pub clock_faults: u64,
     /// Terms that began with a leader of their own.
     pub leaders: u64,
     /// Power cuts before a node had started.
@@ -140,6 +151,8 @@ impl Counts {
             snapshots,
             installs,
             bounces,
+            handovers,
+            clock_faults,
             leaders,
             cuts_in_recovery,
             low_disks,
@@ -166,6 +179,8 @@ impl Counts {
             (&mut self.snapshots, snapshots),
             (&mut self.installs, installs),
             (&mut self.bounces, bounces),
+            (&mut self.handovers, handovers),
+            (&mut self.clock_faults, clock_faults),
             (&mut self.leaders, leaders),
             (&mut self.cuts_in_recovery, cuts_in_recovery),
             (&mut self.low_disks, low_disks),
@@ -192,7 +207,7 @@ impl Counts {
 pub struct Report {
     /// How it was made.
     pub setup: Setup,
-    /// What was wrong first.
+    /// What was wrong first. What other oracles said after it is in the trace.
     pub violation: Option<Violation>,
     /// The search for an order of the clients' operations was given up: no pass.
     pub undecided: Option<String>,
@@ -225,6 +240,9 @@ pub(crate) struct Sim<W: Workload> {
     counts: Mutex<Counts>,
     /// The highest term that had a leader, which, and in which of its boots.
     led: Mutex<Option<(u64, u64, u64)>>,
+    /// Who was asked to hand over, to whom, and by when that must be seen: sooner than anybody stands for
+    /// election without it.
+    asked_over: Mutex<Option<(u64, u64, Duration)>>,
     /// Nodes that stopped or did not start, though nobody stopped them.
     trouble: mpsc::UnboundedSender<Trouble>,
     /// The next time of a record, and the next unique number.
@@ -258,8 +276,13 @@ impl<W: Workload> Sim<W> {
 pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report {
     let seed = setup.seed;
     let wire = Wire::new(Rng::stream(seed, "wire"), trace.clone());
+    wire.forge(setup.mutation.and_then(forger));
     let observer = Observer::new(setup.nodes as usize, trace.clone(), oracle::all());
-    let slot = |node| (node, Slot::new(SimDisk::new(Rng::stream(seed, &format!("disk {node}")))));
+    let slot = |node| {
+        let stream = |what: &str| Rng::stream(seed, &format!("{what} {node}"));
+        let clock = if setup.skewed { Clock::draw(&mut stream("clock")) } else { Clock::default() };
+        (node, Slot::new(SimDisk::new(stream("disk")), clock))
+    };
     let (trouble, troubles) = mpsc::unbounded();
     let sim = Arc::new(Sim {
         config: config::draw(seed),
@@ -267,6 +290,7 @@ pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report
         history: Mutex::default(),
         counts: Mutex::default(),
         led: Mutex::default(),
+        asked_over: Mutex::default(),
         ticks: AtomicU64::new(1),
         setup,
         workload: Arc::new(workload),
@@ -276,6 +300,10 @@ pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report
         trouble,
     });
     for node in sim.all() {
+        if sim.setup.skewed {
+            let clock = sim.slots()[&node].clock;
+            sim.tell(format!("n{node}'s clock {clock}"));
+        }
         sim.start(node);
     }
     let guards = sim.guard(troubles);
@@ -318,12 +346,17 @@ impl<W: Workload> Sim<W> {
         let log = self.log();
         let history = History { records: &records, log: &log, cluster: self.cluster() };
         self.workload.over(history);
-        if self.observer.violation().is_none() {
-            match self.workload.judge(history) {
-                (Verdict::Linearizable, _) => {}
-                (Verdict::NotLinearizable { .. }, what) => self.observer.accuse("linearizability", what),
-                (Verdict::Undecided, what) => undecided = Some(what),
+        let judged = match self.observer.violation() {
+            None => Some(self.workload.judge(history)),
+            // A machine that panics is no news, after what is known.
+            Some(_) => panics::guarded(|| self.workload.judge(history)).ok(),
+        };
+        match judged {
+            None | Some((Verdict::Linearizable, _)) => {}
+            Some((Verdict::NotLinearizable { .. }, what)) => {
+                self.observer.accuse(oracle::LINEARIZABILITY, what);
             }
+            Some((Verdict::Undecided, what)) => undecided = Some(what),
         }
         let mut counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.wire = self.wire.events();

@@ -18,11 +18,13 @@ use quorate::{Cluster, Node};
 use quorate_redb::RedbStorage;
 
 use super::Sim;
+use super::slot::{Fate, Why};
 use crate::disk::{Crash, SimDisk};
 use crate::moment::Moment;
 use crate::mutations::Mutation;
 use crate::observe::{Eye, Observation, Observed, ObservedStorage};
-use crate::runtime::{Clock, SimRuntime, SimSleep, set_clock, time};
+use crate::oracle;
+use crate::runtime::{SimRuntime, SimSleep, set_clock, time};
 use crate::wire::{Death, Wire};
 use crate::workload::Workload;
 
@@ -47,64 +49,11 @@ pub(super) enum Asked {
     Shutdown,
 }
 
-/// A machine and its disk.
-pub(super) struct Slot<W: Workload> {
-    pub(super) disk: SimDisk,
-    pub(super) clock: Clock,
-    pub(super) up: Option<Up<W>>,
-    /// What the disk is left as when its fuse blows, and for how long the machine is down then.
-    pub(super) at_the_fuse: (Crash, Duration),
-    /// It was given a reason to stop by itself, in this boot.
-    pub(super) excused: bool,
-    /// Its disk is full, or was lately: it may stop, or not start.
-    pub(super) full: bool,
-    /// Its disk may be damaged: it may stop, and is then lost.
-    pub(super) rotten: bool,
-    /// It has an empty disk under an old name: it must not start.
-    pub(super) wiped: bool,
-    /// It stays down.
-    pub(super) held: bool,
-}
-
-impl<W: Workload> Slot<W> {
-    pub(super) fn new(disk: SimDisk) -> Self {
-        Self {
-            disk,
-            clock: Clock::default(),
-            up: None,
-            at_the_fuse: (Crash::LoseAll, Duration::ZERO),
-            excused: false,
-            full: false,
-            rotten: false,
-            wiped: false,
-            held: false,
-        }
-    }
-
-    /// Whether nothing is expected of it any more: its disk is gone, or may be damaged.
-    pub(super) fn is_lost(&self) -> bool {
-        self.rotten || self.wiped
-    }
-}
-
 /// A node stopped, or did not start.
 pub(super) struct Trouble {
     node: u64,
     boot: u64,
     why: Why,
-}
-
-/// Why a node does not run.
-struct Why {
-    text: String,
-    /// It never took part, because it was not let in or did not find its own.
-    refused: bool,
-}
-
-impl From<String> for Why {
-    fn from(text: String) -> Self {
-        Self { text, refused: false }
-    }
 }
 
 /// How long a node that stopped by itself is down.
@@ -118,7 +67,7 @@ impl<W: Workload> Sim<W> {
         let boot = self.observer.boot(node);
         let mut slots = self.slots();
         let Some(slot) = slots.get_mut(&node).filter(|slot| slot.up.is_none() && !slot.held) else { return };
-        slot.excused = false;
+        slot.excuse = None;
         slot.disk.lie_about_flushes(self.setup.mutation == Some(Mutation::LyingDisk));
         let process = Handle::current().create_node().name(format!("n{node} boot {boot}")).build();
         set_clock(process.id(), slot.clock);
@@ -212,13 +161,14 @@ impl<W: Workload> Sim<W> {
         self.observer.see(node, &Observation::Status { status });
         if status.phase == Phase::Running && self.slots()[&node].wiped {
             let detail = format!("n{node} takes part again under its old name, with an empty disk");
-            self.observer.accuse("a replaced disk is refused", detail);
+            self.observer.accuse(oracle::REPLACED_DISK, detail);
         }
         if (before.role, before.term) != (status.role, status.term) {
             let (role, term) = (status.role, status.term.get());
             self.trace.record(time(), || Moment::Role { node, role: format!("{role:?}"), term });
         }
         let begins = status.role == Role::Leader && (before.role, before.term) != (status.role, status.term);
+        let handed_over = begins && self.was_asked_for(node);
         let bounces = begins && self.leads(node, status.term.get());
         if begins {
             self.tell(format!("n{node} leads {}", status.term));
@@ -236,6 +186,7 @@ impl<W: Workload> Sim<W> {
             counts.snapshots += u64::from(status.snapshot > before.snapshot);
             counts.leaders += u64::from(begins);
             counts.bounces += u64::from(bounces);
+            counts.handovers += u64::from(handed_over);
             counts.low_disks += u64::from(before.health == Health::Ok && status.health == Health::Low);
         });
     }
@@ -249,6 +200,13 @@ impl<W: Workload> Sim<W> {
             *last = Some((term, node, boot));
         }
         bounces
+    }
+
+    /// Whether a node that begins to lead does so since it was handed over to it.
+    fn was_asked_for(&self, node: u64) -> bool {
+        let asked = self.asked_over.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let led = self.led.lock().unwrap_or_else(PoisonError::into_inner).map(|(_, leader, _)| leader);
+        asked.is_some_and(|(from, to, by)| led == Some(from) && to == node && time() <= by)
     }
 
     /// Crashes a node as `crash` says. `false` when it is down already.
@@ -342,12 +300,12 @@ impl<W: Workload> Sim<W> {
         if slot.disk.is_dead() || slot.up.as_ref().is_none_or(|up| up.boot != boot) {
             return;
         }
-        let fate = Fate::of(slot, &why);
+        let fate = Fate::of(slot, &why, time());
         drop(slots);
         let why = why.text;
         self.tell(format!("n{node}: {why}"));
         if fate == Fate::Unexpected {
-            self.observer.accuse("nodes keep running", format!("n{node} (boot {boot}): {why}"));
+            self.observer.accuse(oracle::KEEP_RUNNING, format!("n{node} (boot {boot}): {why}"));
         }
         let sim = self.clone();
         madsim::task::spawn(async move { sim.restart(node, fate).await });
@@ -396,30 +354,6 @@ pub(crate) fn redb_storage(disk: &SimDisk) -> Result<Arc<dyn Storage>, String> {
         .hooks(disk.hooks())
         .open();
     Ok(Arc::new(storage.map_err(|error| with_sources(&error))?))
-}
-
-/// What it means that a node stopped by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// It had a reason that passes.
-    Excused,
-    /// It came with an empty disk under an old name.
-    Refused,
-    /// Its disk is damaged.
-    Damaged,
-    /// Nothing was wrong with it.
-    Unexpected,
-}
-
-impl Fate {
-    fn of<W: Workload>(slot: &Slot<W>, why: &Why) -> Self {
-        match () {
-            () if slot.wiped && why.refused => Self::Refused,
-            () if slot.excused || slot.full => Self::Excused,
-            () if slot.rotten => Self::Damaged,
-            () => Self::Unexpected,
-        }
-    }
 }
 
 /// Ends its tasks when dropped.

@@ -50,6 +50,8 @@ pub struct DiskEvents {
     pub changes: u64,
     /// Flushes of a file that succeeded.
     pub flushes: u64,
+    /// Flushes that failed because they were made to.
+    pub failed_flushes: u64,
     /// Crashes that lost a write or a name.
     pub losses: u64,
     /// Writes of which a crash left some sectors and not others.
@@ -67,6 +69,7 @@ impl DiskEvents {
     pub fn add(&mut self, other: Self) {
         self.changes += other.changes;
         self.flushes += other.flushes;
+        self.failed_flushes += other.failed_flushes;
         self.losses += other.losses;
         self.torn += other.torn;
         self.fuses_blown += other.fuses_blown;
@@ -151,8 +154,9 @@ impl SimDisk {
     }
 
     /// The next so many flushes fail. What they were to flush may or may not be there after a crash.
-    pub fn fail_flushes(&self, count: u32) {
-        self.lock().flushes_to_fail = count;
+    /// Returns how many were still to fail.
+    pub fn fail_flushes(&self, count: u32) -> u32 {
+        std::mem::replace(&mut self.lock().flushes_to_fail, count)
     }
 
     /// From now on, or no longer, flushes say that they succeeded and do nothing: a broken disk, to

@@ -248,6 +248,7 @@ impl State {
         self.change()?;
         if self.flushes_to_fail > 0 {
             self.flushes_to_fail -= 1;
+            self.events.failed_flushes += 1;
             return Err(io::Error::other("the flush failed"));
         }
         self.events.flushes += 1;

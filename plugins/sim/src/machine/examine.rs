@@ -230,6 +230,7 @@ fn of_end(end: End) -> (Cause, String) {
             Doing::Snapshot(method) => (Cause::Snapshot, format!("`{method}` {message}")),
             Doing::Begin => (Cause::Initial, format!("it {message}")),
             Doing::Draw => (Cause::Workload, format!("it {message}")),
+            Doing::Plan => (Cause::Plan, format!("it {message}")),
             Doing::Look => (Cause::State, format!("it {message}")),
         },
         End::Broken { invariant, why, restored } => {

@@ -30,6 +30,8 @@ pub enum Cause {
     Workload,
     /// The machine that every node begins with cannot be made.
     Initial,
+    /// A plan of faults of one's own cannot be made.
+    Plan,
     /// The state cannot be looked at, to compare it with others.
     State,
     /// An invariant does not hold.
@@ -63,6 +65,7 @@ impl fmt::Display for Cause {
             ),
             Self::Workload => f.write_str("a call cannot be drawn"),
             Self::Initial => f.write_str("the machine cannot be made"),
+            Self::Plan => f.write_str("the plan of faults cannot be made"),
             Self::State => f.write_str("the state cannot be looked at: its `Serialize` panics"),
             Self::Invariant(name) => write!(f, "the invariant `{name}` does not hold"),
             Self::Deadline => f.write_str("the deadline has passed already"),

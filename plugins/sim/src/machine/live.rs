@@ -102,6 +102,8 @@ pub(super) enum Doing {
     Begin,
     /// To draw a call.
     Draw,
+    /// To plan faults.
+    Plan,
     /// To show its state.
     Look,
 }
@@ -217,6 +219,17 @@ pub(super) fn looked_at(number: u64) -> bool {
 /// Catches what the machine throws.
 pub(super) fn guarded<T>(doing: impl FnOnce() -> Doing, call: impl FnOnce() -> T) -> Result<T, End> {
     panics::guarded(call).map_err(|message| End::Panicked { doing: doing(), message })
+}
+
+/// The same, on a thread of its own: nobody prints it.
+pub(super) fn guarded_apart<T: Send>(doing: Doing, call: impl FnOnce() -> T + Send) -> Result<T, End> {
+    let keep = || {
+        panics::keep();
+        guarded(|| doing, call)
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(keep).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Catches what a method throws that is about snapshots.

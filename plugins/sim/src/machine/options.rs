@@ -62,7 +62,7 @@ pub enum Faults {
     Mixed,
     /// What a profile draws from: only disks, only the network, only clocks.
     Of(Profile),
-    /// Nothing.
+    /// Nothing. Clocks differ all the same.
     None,
     /// A plan of your own, by seed, number of nodes and duration.
     Own(OwnPlan),
@@ -74,7 +74,7 @@ impl Faults {
         Self::Own(Arc::new(plan))
     }
 
-    fn plan(&self, seed: u64, nodes: u64, duration: Duration) -> Plan {
+    pub(super) fn plan(&self, seed: u64, nodes: u64, duration: Duration) -> Plan {
         match self {
             Self::Mixed => Plan::draw(Profile::Chaos, seed, nodes, duration),
             Self::Of(profile) => Plan::draw(*profile, seed, nodes, duration),
@@ -113,8 +113,8 @@ pub struct Simulation<M: Simulated> {
     pub(super) clients: u64,
     pub(super) duration: Duration,
     pub(super) place: Option<Place>,
+    pub(super) faults: Faults,
     nodes: Option<Nodes>,
-    faults: Faults,
 }
 
 impl<M: Simulated> Debug for Simulation<M> {
@@ -273,12 +273,10 @@ impl<M: Simulated> Simulation<M> {
         self
     }
 
-    /// Size and plan of a seed's cluster.
-    pub(super) fn cluster(&self, seed: u64, drawn: u64) -> (u64, Plan) {
-        let nodes = self
-            .nodes
+    /// The size of a seed's cluster.
+    pub(super) fn size(&self, seed: u64, drawn: u64) -> u64 {
+        self.nodes
             .as_ref()
-            .map_or(drawn, |Nodes(nodes)| Rng::stream(seed, "nodes").within(*nodes.start()..nodes.end() + 1));
-        (nodes, self.faults.plan(seed, nodes, self.duration))
+            .map_or(drawn, |Nodes(nodes)| Rng::stream(seed, "nodes").within(*nodes.start()..nodes.end() + 1))
     }
 }

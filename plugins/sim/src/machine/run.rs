@@ -9,7 +9,7 @@ use quorate::types::ClusterId;
 
 use super::alone;
 use super::examine::{Examination, at_once};
-use super::live::Step;
+use super::live::{Doing, Step, guarded_apart};
 use super::options::Simulation;
 use super::report::{Failure, OnACluster, Summary, Wrong};
 use super::subject::Simulated;
@@ -89,8 +89,10 @@ impl<M: Simulated> Simulation<M> {
         self.examine(seed, alone::cluster(seed), &history)?;
 
         let mut setup = Setup::of_seed(seed, self.duration);
-        let (nodes, plan) = self.cluster(seed, setup.nodes);
-        (setup.nodes, setup.plan, setup.clients) = (nodes, plan, self.clients);
+        (setup.nodes, setup.clients) = (self.size(seed, setup.nodes), self.clients);
+        let (faults, nodes, duration) = (&self.faults, setup.nodes, self.duration);
+        let plan = guarded_apart(Doing::Plan, || faults.plan(seed, nodes, duration));
+        setup.plan = plan.map_err(|end| Wrong::Machine(at_once(end)))?;
         let notes = Arc::new(Notes::default());
         let run = attempt(setup, self.on_nodes(notes.clone()), LIMIT, Trace::default());
         // What is wrong with the machine explains what is wrong with the cluster.

@@ -29,6 +29,18 @@ pub enum Mutation {
     TablesNotFlushed,
     /// Reads are answered from whatever the node has applied.
     StaleRead,
+    /// A vote is acknowledged at once, and written behind what is queued after it.
+    VoteOvertaken,
+    /// Entries of a disk with flipped bits are given back as though they were right.
+    ChecksumNotVerified,
+    /// What a follower is sent for another group is taken for this one's.
+    OtherGroupAccepted,
+    /// A vote that was refused counts as given.
+    RefusalIsAVote,
+    /// A machine is told the time of its node in the place of the log's.
+    ClockInApply,
+    /// A machine is told some commands twice.
+    AppliedTwice,
     /// One at its place in the framework.
     Framework(Bug),
 }
@@ -71,6 +83,15 @@ pub struct Planted {
     pub within: u64,
     /// Which runs look for it.
     pub hunt: Hunt,
+    /// The oracle that must have something to say of a run for the bug to be found in it, be it after
+    /// others; `None` when it is found by whatever is wrong.
+    pub oracle: Option<&'static str>,
+}
+
+impl Planted {
+    const fn seen_by(self, oracle: &'static str) -> Self {
+        Self { oracle: Some(oracle), ..self }
+    }
 }
 
 const fn planted(
@@ -80,7 +101,7 @@ const fn planted(
     within: u64,
     hunt: Hunt,
 ) -> Planted {
-    Planted { name, what, mutation, within, hunt }
+    Planted { name, what, mutation, within, hunt, oracle: None }
 }
 
 const fn framework(name: &'static str, what: &'static str, bug: Bug, within: u64, hunt: Hunt) -> Planted {
@@ -106,7 +127,8 @@ pub const CATALOGUE: &[Planted] = &[
         Mutation::SkippedTruncation,
         120,
         Full,
-    ),
+    )
+    .seen_by("nodes keep running"),
     planted(
         "short-truncation",
         "one entry less is removed than conflicts",
@@ -115,14 +137,58 @@ pub const CATALOGUE: &[Planted] = &[
         Full,
     ),
     planted("long-purge", "one entry more is purged than was said", Mutation::LongPurge, 30, Full),
-    planted("lost-receipt", "nobody is told that some appends are flushed", Mutation::LostReceipt, 10, Full),
+    planted("lost-receipt", "nobody is told that some appends are flushed", Mutation::LostReceipt, 10, Full)
+        .seen_by("receipts in order"),
     planted(
         "stale-read",
         "reads are answered from whatever the node has applied",
         Mutation::StaleRead,
         10,
         Full,
-    ),
+    )
+    .seen_by("linearizability"),
+    planted(
+        "vote-overtaken",
+        "a vote is acknowledged at once, and written behind what is queued after it",
+        Mutation::VoteOvertaken,
+        120,
+        Full,
+    )
+    .seen_by("votes"),
+    planted(
+        "checksum-not-verified",
+        "entries of a disk with flipped bits are given back as though they were right",
+        Mutation::ChecksumNotVerified,
+        120,
+        Full,
+    )
+    .seen_by("state machine safety"),
+    planted(
+        "other-group-accepted",
+        "what a follower is sent for another group is taken for this one's",
+        Mutation::OtherGroupAccepted,
+        10,
+        Full,
+    )
+    .seen_by("log matching"),
+    planted(
+        "refusal-is-a-vote",
+        "a vote that was refused counts as given",
+        Mutation::RefusalIsAVote,
+        60,
+        Full,
+    )
+    .seen_by("leader completeness"),
+    planted(
+        "clock-in-apply",
+        "a machine is told the time of its node in the place of the log's",
+        Mutation::ClockInApply,
+        10,
+        Full,
+    )
+    .seen_by("log clock"),
+    planted("applied-twice", "a machine is told some commands twice", Mutation::AppliedTwice, 10, Full)
+        .seen_by("monotonic within a boot"),
     planted(
         "record-of-before",
         "a machine on its disk stores how far it had come a batch before: some is applied twice",
@@ -235,12 +301,14 @@ pub const CATALOGUE: &[Planted] = &[
         Bug::LinkNotRedialled,
         30,
         Full,
-    ),
+    )
+    .seen_by("liveness"),
     framework(
         "disk-not-compared",
         "a member is admitted with another disk than the one that is recorded",
         Bug::DiskNotCompared,
         30,
         Full,
-    ),
+    )
+    .seen_by("a replaced disk is refused"),
 ];

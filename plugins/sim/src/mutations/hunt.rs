@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Planted;
 use crate::cluster::Setup;
-use crate::run::{Finding, attempt};
+use crate::run::{Finding, Run, attempt};
 use crate::trace::Trace;
 use crate::workload::RegistersWorkload;
 
@@ -21,8 +21,24 @@ pub struct Found {
     pub seeds: u64,
     /// The seed.
     pub seed: u64,
-    /// What is wrong.
+    /// What is wrong first.
     pub finding: Finding,
+    /// The oracles that had something to say of the run besides, in order.
+    pub also: Vec<&'static str>,
+}
+
+impl Found {
+    /// What came of a run with a bug in it; `None` when that is nothing, or nobody knows.
+    fn of(run: &Run, seeds: u64) -> Option<Self> {
+        let finding = run.finding.clone().filter(|finding| !matches!(finding, Finding::Undecided(_)))?;
+        let also = run.also().into_iter().map(|violation| violation.oracle).collect();
+        Some(Self { seeds, seed: run.setup.seed, finding, also })
+    }
+
+    /// Whether an oracle had something to say.
+    fn by(&self, oracle: &str) -> bool {
+        self.also.contains(&oracle) || self.finding.class() == oracle
+    }
 }
 
 /// Why a bug does not count as found.
@@ -52,8 +68,12 @@ impl fmt::Display for Hunted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Planted { name, within, .. } = self.planted;
         match &self.outcome {
-            Ok(Found { seeds, finding, .. }) => {
-                write!(f, "{name} is found after {seeds} seeds, by {finding}")
+            Ok(Found { seeds, finding, also, .. }) => {
+                // Behind the first line is a history or a backtrace.
+                let finding = finding.to_string();
+                let first = finding.lines().next().unwrap_or_default();
+                write!(f, "{name} is found after {seeds} seeds, by {first}")?;
+                if also.is_empty() { Ok(()) } else { write!(f, "; also {}", also.join(", ")) }
             }
             Err(Survived::Unseen) => write!(f, "{name} SURVIVES: it is not found within {within} seeds"),
             Err(Survived::AlsoWithout { seed, finding }) => {
@@ -65,26 +85,26 @@ impl fmt::Display for Hunted {
 
 /// Runs seeds from `from` on with the bug until it is found, and then that run without the bug. No run
 /// takes longer than `limit` of real time. A run of which nobody knows whether it is linearizable
-/// finds nothing.
+/// finds nothing, and neither does one without a word of the [oracle](Planted::oracle) that is to see
+/// the bug.
 ///
 /// # Errors
 /// When it survives.
 pub fn hunt(planted: &Planted, from: u64, limit: Duration) -> Result<Found, Survived> {
     let found = (from..from + planted.within).find_map(|seed| {
-        let finding = run(planted.setup(seed, LENGTH), limit);
-        let finding = finding.filter(|finding| !matches!(finding, Finding::Undecided(_)))?;
-        Some(Found { seeds: seed - from + 1, seed, finding })
+        let found = Found::of(&run(planted.setup(seed, LENGTH), limit), seed - from + 1)?;
+        planted.oracle.is_none_or(|oracle| found.by(oracle)).then_some(found)
     });
     let found = found.ok_or(Survived::Unseen)?;
     let seed = found.seed;
-    match run(Setup { mutation: None, ..planted.setup(seed, LENGTH) }, limit) {
+    match run(Setup { mutation: None, ..planted.setup(seed, LENGTH) }, limit).finding {
         None => Ok(found),
         Some(finding) => Err(Survived::AlsoWithout { seed, finding }),
     }
 }
 
-fn run(setup: Setup, limit: Duration) -> Option<Finding> {
-    attempt(setup, RegistersWorkload { keys: 5 }, limit, Trace::default()).finding
+fn run(setup: Setup, limit: Duration) -> Run {
+    attempt(setup, RegistersWorkload { keys: 5 }, limit, Trace::default())
 }
 
 /// Looks for every bug, `jobs` at the same time, and says what came of each, in their order. `watch`

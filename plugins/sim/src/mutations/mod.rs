@@ -2,10 +2,13 @@
 //! so many seeds, or the oracles prove nothing.
 //!
 //! This folder owns what the bugs are and the hunt for them. Those of the storage are carried out in
-//! `observe::ObservedStorage`, those of the framework where the real check stands, behind
-//! `Runtime::planted`, which is the constant `false` under tokio.
+//! `observe::ObservedStorage`, those of machines in `observe::Eye`, those of the framework where the real
+//! check stands, behind `Runtime::planted`, which is the constant `false` under tokio. A check that stands
+//! where nothing can be asked for is passed over by what is `forged`: what would have been taken without
+//! it, and passes it.
 
 mod catalogue;
+mod forged;
 mod hunt;
 mod plans;
 mod table;
@@ -13,6 +16,7 @@ mod table;
 use std::time::Duration;
 
 pub use self::catalogue::{CATALOGUE, Mutation, Planted};
+pub(crate) use self::forged::{forger, rotten};
 pub use self::hunt::{Found, Hunted, Survived, hunt, hunt_all};
 pub use self::table::table;
 use crate::cluster::Setup;

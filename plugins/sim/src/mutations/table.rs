@@ -5,16 +5,18 @@ use std::fmt::Write;
 use super::{Found, Hunted, Survived};
 use crate::run::Finding;
 
-/// A row for every bug: after how many seeds it was found, of how many it may take, the seed, and by
-/// what; and whether any survived.
+/// A row for every bug: after how many seeds it was found, of how many it may take, the seed, by what,
+/// and which other oracles had something to say of the same run; and whether any survived.
 pub fn table(hunted: &[Hunted]) -> String {
     let mut text = row("bug", "seeds", "limit", "seed", "found by");
     let mut survivors = 0;
     for Hunted { planted, outcome } in hunted {
         let limit = planted.within.to_string();
         text += &match outcome {
-            Ok(Found { seeds, seed, finding }) => {
-                row(planted.name, &seeds.to_string(), &limit, &seed.to_string(), &oracle(finding))
+            Ok(Found { seeds, seed, finding, also }) => {
+                let by = std::iter::once(oracle(finding)).chain(also.iter().map(ToString::to_string));
+                let by = by.collect::<Vec<_>>().join("; ");
+                row(planted.name, &seeds.to_string(), &limit, &seed.to_string(), &by)
             }
             Err(survived) => {
                 survivors += 1;
@@ -60,14 +62,21 @@ mod tests {
     #[test]
     fn a_row_says_what_found_a_bug_and_who_survived() {
         let violation = Violation { oracle: "durability", what: String::new(), at: Duration::ZERO };
-        let found = Found { seeds: 3, seed: 9, finding: Finding::Violation(violation) };
+        let found = Found {
+            seeds: 3,
+            seed: 9,
+            finding: Finding::Violation(violation),
+            also: vec!["votes", "log matching"],
+        };
         let (one, other) = (&CATALOGUE[0], &CATALOGUE[1]);
         let mut hunted = vec![Hunted { planted: one, outcome: Ok(found) }];
         let words = |text: &str, line: usize| -> Vec<String> {
             text.lines().nth(line).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
         };
         let text = table(&hunted);
-        assert_eq!(words(&text, 1), [one.name, "3", &one.within.to_string(), "9", "durability"]);
+        let numbers = [one.name, "3", &one.within.to_string(), "9"];
+        assert_eq!(words(&text, 1)[..4], numbers);
+        assert!(text.lines().nth(1).is_some_and(|row| row.ends_with("  durability; votes; log matching")));
         assert_eq!(text.lines().last(), Some("all 1 bugs are found"));
         let outcome = Err(Survived::Unseen);
         hunted.push(Hunted { planted: other, outcome });

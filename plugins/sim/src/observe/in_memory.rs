@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use bytes::Bytes;
-use quorate::state_machine::{ApplyContext, QueryContext, RestoreError, StateMachine};
+use quorate::state_machine::{ApplyContext, QueryContext, RestoreError, StateMachine, Wire};
 use quorate::types::{LogTime, Position};
 
 use super::machine::{Eye, panic_text};
@@ -24,19 +24,14 @@ impl<W: Workload> InMemory<W> {
     pub(super) fn new(machine: W::Machine, eye: Eye<W>) -> Self {
         Self { machine, last: None, eye }
     }
-}
 
-impl<W: Workload> StateMachine for InMemory<W> {
-    const NAME: &'static str = <W::Machine as StateMachine>::NAME;
-    const VERSION: u32 = <W::Machine as StateMachine>::VERSION;
-    type Command = Tagged<<W::Machine as StateMachine>::Command>;
-    type Response = <W::Machine as StateMachine>::Response;
-    type Query = <W::Machine as StateMachine>::Query;
-    type Answer = Placed<<W::Machine as StateMachine>::Answer>;
-    type Snapshot = (Option<Position>, <W::Machine as StateMachine>::Snapshot);
-
-    fn apply(&mut self, ctx: &mut ApplyContext, command: Self::Command) -> Self::Response {
-        let (position, term, time) = (ctx.position(), ctx.term().get(), ctx.time());
+    /// Tells the machine a command, and what it does to the eye.
+    fn tell(
+        &mut self,
+        ctx: &mut ApplyContext,
+        command: <Self as StateMachine>::Command,
+    ) -> <Self as StateMachine>::Response {
+        let (position, term, time) = (ctx.position(), ctx.term().get(), self.eye.time(ctx.time()));
         let bytes = encoded(&command);
         let told = |response| AppliedCommand { position, term, time, command: bytes.clone(), response };
         let machine = &mut self.machine;
@@ -50,6 +45,25 @@ impl<W: Workload> StateMachine for InMemory<W> {
         self.eye.see(&Observation::Applied { applied: &applied });
         self.eye.judge(self.eye.workload.applied(position, &self.machine, &response));
         response
+    }
+}
+
+impl<W: Workload> StateMachine for InMemory<W> {
+    const NAME: &'static str = <W::Machine as StateMachine>::NAME;
+    const VERSION: u32 = <W::Machine as StateMachine>::VERSION;
+    type Command = Tagged<<W::Machine as StateMachine>::Command>;
+    type Response = <W::Machine as StateMachine>::Response;
+    type Query = <W::Machine as StateMachine>::Query;
+    type Answer = Placed<<W::Machine as StateMachine>::Answer>;
+    type Snapshot = (Option<Position>, <W::Machine as StateMachine>::Snapshot);
+
+    fn apply(&mut self, ctx: &mut ApplyContext, command: Self::Command) -> Self::Response {
+        let again = self.eye.again(ctx.position()).then(|| Self::Command::decode(&encoded(&command)).ok());
+        let response = self.tell(ctx, command);
+        match again.flatten() {
+            Some(command) => self.tell(ctx, command),
+            None => response,
+        }
     }
 
     fn query(&self, ctx: &QueryContext, query: Self::Query) -> Self::Answer {

@@ -6,11 +6,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use quorate::state_machine::{AnyMachine, Replicated, StateMachine};
+use quorate::types::{LogTime, Position};
 
 use super::in_memory::InMemory;
 use super::on_disk::{OnDisk, OnDiskOf};
 use super::{Observation, Observer, Placed, Tagged};
 use crate::mutations::Mutation;
+use crate::oracle;
+use crate::runtime::local_time;
 use crate::workload::Workload;
 
 /// A machine that tells what it applies. For the nodes it is the machine itself: the same name, the
@@ -75,6 +78,19 @@ impl<W: Workload> Eye<W> {
         Observed(AnyMachine::on_disk(OnDisk::new(machine, self)), PhantomData)
     }
 
+    /// The time that the machine is told, where the log's clock says `log`.
+    pub(super) fn time(&self, log: LogTime) -> LogTime {
+        match self.mutation {
+            Some(Mutation::ClockInApply) => LogTime::from_micros(local_time().as_micros() as u64),
+            _ => log,
+        }
+    }
+
+    /// Whether the machine is told the command at `position` once more.
+    pub(super) fn again(&self, position: Position) -> bool {
+        self.mutation == Some(Mutation::AppliedTwice) && position.index.get().is_multiple_of(32)
+    }
+
     /// Tells what it sees. A dead process's last words count for nothing.
     pub(super) fn see(&self, observation: &Observation<'_>) {
         if self.observer.is_boot(self.node, self.boot) {
@@ -87,7 +103,7 @@ impl<W: Workload> Eye<W> {
         if let Err(what) = verdict
             && self.observer.is_boot(self.node, self.boot)
         {
-            self.observer.accuse("machine", format!("n{}: {what}", self.node));
+            self.observer.accuse(oracle::MACHINE, format!("n{}: {what}", self.node));
         }
     }
 }

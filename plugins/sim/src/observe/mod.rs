@@ -28,7 +28,7 @@ pub use self::on_disk::OnDiskOf;
 pub use self::storage::ObservedStorage;
 pub use self::tagged::{Placed, Tagged};
 pub(crate) use self::tagged::{encoded, untagged};
-use crate::oracle::{Oracle, Violation};
+use crate::oracle::{self, Oracle, Violation};
 use crate::runtime::time;
 use crate::trace::Trace;
 
@@ -130,7 +130,6 @@ struct Inner {
     world: World,
     oracles: Vec<Box<dyn Oracle>>,
     trace: Trace,
-    violation: Option<Violation>,
 }
 
 /// Tells the oracles what happens. Clones are the same observer.
@@ -141,7 +140,7 @@ impl Observer {
     /// An observer of `size` nodes.
     pub fn new(size: usize, trace: Trace, oracles: Vec<Box<dyn Oracle>>) -> Self {
         let world = World { size, ..World::default() };
-        Self(Arc::new(Mutex::new(Inner { world, oracles, trace, violation: None })))
+        Self(Arc::new(Mutex::new(Inner { world, oracles, trace })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -154,7 +153,7 @@ impl Observer {
         let inner = &mut *self.lock();
         inner.mark(at, node, observation);
         if let Err(what) = inner.world.note(node, observation) {
-            inner.blame(Violation { at, oracle: "receipts in order", what });
+            inner.trace.accuse(Violation { at, oracle: oracle::RECEIPTS, what });
         }
         inner.ask(at, |oracle, world| oracle.see(world, node, observation));
     }
@@ -168,7 +167,7 @@ impl Observer {
             log.replace(found);
         } else if let Err(what) = log.reopen(found) {
             let what = format!("n{node}: {what}");
-            inner.blame(Violation { at, oracle: "durability", what });
+            inner.trace.accuse(Violation { at, oracle: oracle::DURABILITY, what });
         }
         let observation = Observation::Opened { found };
         inner.mark(at, node, &observation);
@@ -198,13 +197,14 @@ impl Observer {
 
     /// Something is wrong that no oracle sees.
     pub fn accuse(&self, oracle: &'static str, what: String) {
+        debug_assert!(oracle::names().contains(&oracle), "an oracle without a name: {oracle}");
         let at = time();
-        self.lock().blame(Violation { at, oracle, what });
+        self.lock().trace.accuse(Violation { at, oracle, what });
     }
 
     /// The first thing that was wrong.
     pub fn violation(&self) -> Option<Violation> {
-        self.lock().violation.clone()
+        self.lock().trace.violations().into_iter().next()
     }
 
     /// The number of the boot that a node is in, or will be when it is started.
@@ -245,16 +245,8 @@ impl Inner {
             let oracle = &mut *self.oracles[index];
             let name = oracle.name();
             if let Err(what) = question(oracle, &self.world) {
-                self.blame(Violation { at, oracle: name, what });
+                self.trace.accuse(Violation { at, oracle: name, what });
             }
-        }
-    }
-
-    fn blame(&mut self, violation: Violation) {
-        // What follows from the first is of no interest.
-        if self.violation.is_none() {
-            self.trace.tell(violation.at, format!("VIOLATION of {}: {}", violation.oracle, violation.what));
-            self.violation = Some(violation);
         }
     }
 

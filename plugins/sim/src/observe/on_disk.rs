@@ -130,7 +130,7 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
         let head = |(ctx, command): &(ApplyContext, Self::Command)| AppliedCommand {
             position: ctx.position(),
             term: ctx.term().get(),
-            time: ctx.time(),
+            time: self.eye.time(ctx.time()),
             command: encoded(command),
             response: Bytes::new(),
         };

@@ -2,6 +2,7 @@
 //! see, what a storage that breaks its promises would do.
 
 use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,21 +15,41 @@ use quorate::types::{GroupId, LogId, LogIndex};
 use quorate::watch::Watcher;
 
 use super::{EntryMark, Log, Observation, Observer, Op, VoteMark};
-use crate::mutations::Mutation;
+use crate::mutations::{self, Mutation};
 
 /// A storage that tells what it is given.
 pub struct ObservedStorage<S> {
-    storage: S,
+    storage: Arc<S>,
     observer: Observer,
     node: u64,
     boot: u64,
     mutation: Option<Mutation>,
+    /// A vote that waits to be written behind what comes next.
+    held: Mutex<Option<Write>>,
 }
 
 impl<S: Storage> ObservedStorage<S> {
     /// Wraps the storage of a boot of a node.
     pub fn new(storage: S, observer: Observer, node: u64, boot: u64, mutation: Option<Mutation>) -> Self {
-        Self { storage, observer, node, boot, mutation }
+        Self { storage: Arc::new(storage), observer, node, boot, mutation, held: Mutex::default() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Write>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the vote that is held once `flushed` is told, which is of what was asked for after it.
+    fn overtaking(&self, group: GroupId, flushed: Flushed) -> Flushed {
+        let Some(vote) = self.held().take() else { return flushed };
+        let storage = self.storage.clone();
+        Flushed::new(move |result| {
+            match result {
+                Ok(()) => flushed.durable(),
+                Err(error) => flushed.failed(error),
+            }
+            // Not from within the storage, which tells of this.
+            drop(madsim::task::spawn(async move { storage.write(group, vote, Flushed::ignored()) }));
+        })
     }
 
     /// A receipt that tells of its use, and then uses `flushed`.
@@ -113,6 +134,13 @@ impl<S: Storage> Storage for ObservedStorage<S> {
                 std::mem::forget(flushed);
                 self.storage.write(group, Write::Append { first, entries }, Flushed::ignored());
             }
+            (Mutation::VoteOvertaken, vote @ Write::Vote(_)) => {
+                *self.held() = Some(vote);
+                flushed.durable();
+            }
+            (Mutation::VoteOvertaken, write) => {
+                self.storage.write(group, write, self.overtaking(group, flushed));
+            }
             (_, write) => self.storage.write(group, write, flushed),
         }
     }
@@ -123,7 +151,10 @@ impl<S: Storage> Storage for ObservedStorage<S> {
         range: Range<LogIndex>,
         max_bytes: usize,
     ) -> Result<Vec<Bytes>, StorageError> {
-        self.storage.read(group, range, max_bytes).await
+        let entries = self.storage.read(group, range, max_bytes).await?;
+        let rotten = self.mutation == Some(Mutation::ChecksumNotVerified)
+            && self.observer.with_world(|world| world.lost.contains_key(&self.node));
+        Ok(if rotten { entries.iter().map(mutations::rotten).collect() } else { entries })
     }
 
     async fn snapshot_writer(&self, group: GroupId) -> Result<Box<dyn SnapshotWriter>, StorageError> {

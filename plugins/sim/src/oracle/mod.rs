@@ -20,9 +20,6 @@ mod state_machine_safety;
 mod tests;
 mod votes;
 
-use std::fmt;
-use std::time::Duration;
-
 pub use self::acknowledged::Acknowledged;
 pub use self::applied_once::AppliedOnce;
 pub use self::commit_on_quorum::CommitOnQuorum;
@@ -35,6 +32,7 @@ pub use self::monotonic::Monotonic;
 pub use self::state_machine_safety::StateMachineSafety;
 pub use self::votes::Votes;
 use crate::observe::{Observation, World};
+pub use crate::trace::Violation;
 
 /// Sees what happens and says what is wrong with it.
 pub trait Oracle: Send {
@@ -57,21 +55,32 @@ pub trait Oracle: Send {
     }
 }
 
-/// Something happened that must not happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// When, in simulated time.
-    pub at: Duration,
-    /// Which oracle says so.
-    pub oracle: &'static str,
-    /// What.
-    pub what: String,
-}
+/// The names of what is seen elsewhere, and of what a user's machine and workload say themselves.
+pub const ELSEWHERE: [&str; 9] = [
+    DURABILITY,
+    RECEIPTS,
+    LINEARIZABILITY,
+    KEEP_RUNNING,
+    REPLACED_DISK,
+    LIVENESS,
+    DETERMINISM,
+    MACHINE,
+    WORKLOAD,
+];
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {:.6}s: {}", self.oracle, self.at.as_secs_f64(), self.what)
-    }
+pub(crate) const DURABILITY: &str = "durability";
+pub(crate) const RECEIPTS: &str = "receipts in order";
+pub(crate) const LINEARIZABILITY: &str = "linearizability";
+pub(crate) const KEEP_RUNNING: &str = "nodes keep running";
+pub(crate) const REPLACED_DISK: &str = "a replaced disk is refused";
+pub(crate) const LIVENESS: &str = "liveness";
+pub(crate) const DETERMINISM: &str = "determinism";
+pub(crate) const MACHINE: &str = "machine";
+pub(crate) const WORKLOAD: &str = "workload";
+
+/// The name of every oracle, of those without a file as well.
+pub fn names() -> Vec<&'static str> {
+    all().iter().map(|oracle| oracle.name()).chain(ELSEWHERE).collect()
 }
 
 /// Every oracle.

@@ -3,6 +3,7 @@
 use quorate::types::{LogIndex, LogTime, Position};
 
 use super::*;
+use crate::mutations::{CATALOGUE, Planted};
 use crate::observe::{AppliedCommand, EntryMark, Log, Observer, Op, VoteMark};
 use crate::trace::Trace;
 
@@ -104,6 +105,22 @@ fn entries(first: u64, terms: &[u64]) -> Op {
 
 fn vote(term: u64, node: u64, committed: bool) -> Op {
     Op::Vote(VoteMark { term, committed, node })
+}
+
+/// By a story that breaks it and no other first, by a bug that is found only when it fires, or by a
+/// workload that is wrong.
+#[test]
+fn every_oracle_is_shown_to_fire() {
+    let stories = include_str!("tests.rs");
+    let workloads = include_str!("../../tests/simulation/campaigns.rs");
+    for oracle in names() {
+        let in_a_story = stories.contains(&format!(".breaks(\"{oracle}\")"));
+        let of_a_workload = workloads.contains(&format!("fires(\"{oracle}\","));
+        let by_a_bug = CATALOGUE.iter().any(|planted| planted.oracle == Some(oracle));
+        assert!(in_a_story || by_a_bug || of_a_workload, "nothing shows that `{oracle}` fires");
+    }
+    let known = |planted: &&Planted| planted.oracle.is_none_or(|oracle| names().contains(&oracle));
+    assert!(CATALOGUE.iter().all(|planted| known(&planted)), "a bug is to be seen by no oracle there is");
 }
 
 #[test]

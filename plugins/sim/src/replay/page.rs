@@ -32,7 +32,7 @@ fn data(run: &Run, story: &Story, command: &str) -> Value {
         json!({
             "class": finding.class(),
             "at": finding.at().map(us),
-            "what": finding.to_string(),
+            "what": run.also().iter().fold(finding.to_string(), |text, also| format!("{text}\nalso {also}")),
         })
     });
     let events: Vec<Value> =

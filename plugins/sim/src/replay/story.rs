@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::linear::Verdict;
 use crate::moment::{Moment, Outcome};
+use crate::oracle;
 use crate::run::{Finding, Run};
 use crate::workload::{Call, History, Workload};
 
@@ -138,7 +139,7 @@ impl Story {
 fn evidence<W: Workload>(run: &Run, workload: &W) -> Vec<u64> {
     let of_clients = matches!(
         &run.finding,
-        Some(Finding::Violation(violation)) if violation.oracle == "linearizability"
+        Some(Finding::Violation(violation)) if violation.oracle == oracle::LINEARIZABILITY
     );
     let Some(report) = run.report.as_ref().filter(|_| of_clients) else { return Vec::new() };
     let judge = |records: &[_]| -> Verdict {

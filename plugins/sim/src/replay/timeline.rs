@@ -132,6 +132,13 @@ fn verdict(text: &mut String, run: &Run, story: &Story, happened: &[(Duration, S
         return;
     };
     let _ = writeln!(text, "verdict\n  {finding}");
+    let also = run.also();
+    if !also.is_empty() {
+        text.push_str("what other oracles said\n");
+    }
+    for violation in also {
+        let _ = writeln!(text, "  {}", violation.to_string().lines().next().unwrap_or_default());
+    }
     if !story.evidence.is_empty() {
         text.push_str("the smallest history that shows it; the last answer cannot be explained\n");
         for id in &story.evidence {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::finding::{Finding, Panicked};
 use super::{on_a_thread, panics};
 use crate::cluster::{Report, Setup};
-use crate::trace::Trace;
+use crate::trace::{Trace, Violation};
 use crate::workload::Workload;
 
 /// A run, and what came of it.
@@ -22,6 +22,17 @@ pub struct Run {
     pub trace: Trace,
     /// The real time that it took.
     pub took: Duration,
+}
+
+impl Run {
+    /// What oracles said beside what is wrong first, in order: of each the first.
+    pub fn also(&self) -> Vec<Violation> {
+        let mut violations = self.trace.violations();
+        if let Some(Finding::Violation(first)) = &self.finding {
+            violations.retain(|violation| violation.oracle != first.oracle);
+        }
+        violations
+    }
 }
 
 /// Runs `setup` as [`simulate`](super::simulate) does. A panic is a finding and is printed by nobody;

@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::time::Duration;
 
 use madsim::task::NodeId;
 use madsim::time::TimeHandle;
 use quorate::runtime::Instant;
+
+use crate::rng::Rng;
 
 /// How a node's clock differs from simulated time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,13 +23,36 @@ pub struct Clock {
 
 const MILLION: i128 = 1_000_000;
 
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offset_ns, drift_ppm } = self;
+        let ahead = Duration::from_nanos(offset_ns.unsigned_abs());
+        let word = if *offset_ns < 0 { "behind" } else { "ahead" };
+        write!(f, "is {ahead:.3?} {word} and gains {drift_ppm} us a second")
+    }
+}
+
 impl Clock {
+    /// A clock as nodes have them: up to an hour ahead, as their processes began at other times, with a
+    /// drift that is mostly small.
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let most = *rng.pick(&[100, 1_000, 20_000]);
+        let drift_ppm = rng.below(2 * most + 1) as i32 - most as i32;
+        Self { offset_ns: rng.below(3_600_000_000_000).cast_signed(), drift_ppm }
+    }
+
     fn local(self, global: i128) -> i128 {
-        // Most clocks do not drift, and a division of 128 bits is slow.
-        if self.drift_ppm == 0 {
-            return i128::from(self.offset_ns) + global;
+        i128::from(self.offset_ns) + global + self.gain(global)
+    }
+
+    /// What it gains in a time, rounded down.
+    fn gain(self, global: i128) -> i128 {
+        // A division of 128 bits is slow, and a run of a day has numbers of 64.
+        let short = i64::try_from(global).ok();
+        match short.and_then(|global| global.checked_mul(i64::from(self.drift_ppm))) {
+            Some(gain) => i128::from(gain.div_euclid(1_000_000)),
+            None => (global * i128::from(self.drift_ppm)).div_euclid(MILLION),
         }
-        i128::from(self.offset_ns) + global * (MILLION + i128::from(self.drift_ppm)) / MILLION
     }
 
     /// This clock from `now` on, in simulated time, ahead by `jump` and with another drift. It never
@@ -44,7 +70,10 @@ impl Clock {
         if self.drift_ppm == 0 {
             return local;
         }
-        local * MILLION / (MILLION + i128::from(self.drift_ppm))
+        match i64::try_from(local).ok().and_then(|local| local.checked_mul(1_000_000)) {
+            Some(local) => i128::from(local / (1_000_000 + i64::from(self.drift_ppm))),
+            None => local * MILLION / (MILLION + i128::from(self.drift_ppm)),
+        }
     }
 }
 
@@ -75,6 +104,11 @@ fn of_this_node() -> Clock {
 /// a simulation, where what is left of one is dropped.
 pub fn time() -> Duration {
     TimeHandle::try_current().map(|time| time.elapsed()).unwrap_or_default()
+}
+
+/// The time on the clock of the node that asks.
+pub(crate) fn local_time() -> Duration {
+    duration(of_this_node().local(nanos(time())))
 }
 
 /// A moment on the clock of the node that asks, in nanoseconds.
@@ -155,6 +189,33 @@ mod tests {
         let slow = Clock { offset_ns: -5, drift_ppm: -500_000 };
         assert_eq!(slow.local(1_000), 495);
         assert_eq!(slow.global_span(500), 1_000);
+    }
+
+    #[test]
+    fn long_times_and_short_ones_are_counted_alike() {
+        for drift_ppm in [-50_000, -1, 0, 1, 777, 50_000] {
+            let clock = Clock { offset_ns: 9, drift_ppm };
+            // About the end of what 64 bits hold.
+            for global in [0, 1, 999_999, 123_456_789, i128::from(i64::MAX) / 50_000, 1 << 62, 1 << 70] {
+                for global in [global, global + 1, -global] {
+                    let exact = (global * (MILLION + i128::from(drift_ppm))).div_euclid(MILLION);
+                    assert_eq!(clock.local(global), 9 + exact, "{drift_ppm} {global}");
+                    let span = global * MILLION / (MILLION + i128::from(drift_ppm));
+                    assert_eq!(clock.global_span(global), span, "{drift_ppm} {global}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn drawn_clocks_differ_and_are_within_an_hour_and_a_fiftieth() {
+        let mut rng = Rng::new(1);
+        let drawn: Vec<Clock> = (0..1_000).map(|_| Clock::draw(&mut rng)).collect();
+        assert!(drawn.iter().all(|clock| (0..3_600_000_000_000).contains(&clock.offset_ns)));
+        assert!(drawn.iter().all(|clock| clock.drift_ppm.abs() <= 20_000));
+        let fast = drawn.iter().filter(|clock| clock.drift_ppm > 0).count();
+        assert!((300..700).contains(&fast), "{fast}");
+        assert_eq!(drawn[0], Clock::draw(&mut Rng::new(1)));
     }
 
     #[test]

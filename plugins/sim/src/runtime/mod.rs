@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use quorate::runtime::{AsyncRuntime, Bug, OptionalSend, Point, Runtime, TokioRuntime};
 
+pub(crate) use self::clock::local_time;
 pub use self::clock::{Clock, SimInstant, forget_clocks, set_clock, time};
 pub use self::fault::{Points, fired, forget_faults, set_faults};
 pub use self::sleep::SimSleep;

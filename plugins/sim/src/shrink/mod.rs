@@ -123,6 +123,7 @@ impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
         self.faults();
         self.what_lasts();
         self.state();
+        self.clocks();
         self.clients();
         self.nodes();
         self.length();
@@ -218,6 +219,13 @@ impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
         if self.setup().on_disk {
             let in_memory = self.with(|setup| setup.on_disk = false);
             self.take(vec![in_memory]);
+        }
+    }
+
+    fn clocks(&mut self) {
+        if self.setup().skewed {
+            let alike = self.with(|setup| setup.skewed = false);
+            self.take(vec![alike]);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use quorate::transport::{Admission, Lane};
 
 use super::pipe::{Item, Pipe};
-use super::{Death, LinkTime};
+use super::{Death, Forger, LinkTime};
 use crate::rng::Rng;
 use crate::runtime::time;
 use crate::trace::Trace;
@@ -27,6 +27,8 @@ pub struct WireEvents {
     pub posthumous: u64,
     /// Transfers of snapshots that were made to break off in the middle.
     pub transfers_broken: u64,
+    /// Dials that a link refused.
+    pub refused: u64,
 }
 
 impl WireEvents {
@@ -38,6 +40,7 @@ impl WireEvents {
         self.resets += other.resets;
         self.posthumous += other.posthumous;
         self.transfers_broken += other.transfers_broken;
+        self.refused += other.refused;
     }
 }
 
@@ -98,6 +101,7 @@ pub(super) struct Hub {
     pub(super) idle_limit: Duration,
     /// After how many answers of its receiver the next transfer of a snapshot breaks off.
     pub(super) break_snapshot: Option<u64>,
+    pub(super) forger: Option<Forger>,
     pub(super) events: WireEvents,
 }
 
@@ -112,6 +116,7 @@ impl Hub {
             next_stream: 0,
             idle_limit: Duration::from_millis(2_500),
             break_snapshot: None,
+            forger: None,
             events: WireEvents::default(),
         }
     }
@@ -125,7 +130,7 @@ impl Hub {
     }
 
     /// Sends something off from the end `side` of a stream.
-    pub(super) fn send(&mut self, id: u64, side: usize, item: Item) {
+    pub(super) fn send(&mut self, id: u64, side: usize, mut item: Item) {
         let Some(stream) = self.streams.get(&id) else { return };
         let (from, to) = (stream.pipes[side].from, stream.pipes[side].to);
         if self.breaks(id, side) {
@@ -133,6 +138,11 @@ impl Hub {
             // Only schedules tasks; the lock is not taken in it.
             self.end_streams(from, to, |stream| (stream.lane == Lane::Snapshot).then_some([true; 2])).wake();
             return;
+        }
+        if let (Some(forger), Item::Frame { bytes, .. }) = (&mut self.forger, &mut item)
+            && let Some(forged) = forger(id, bytes)
+        {
+            *bytes = forged;
         }
         let due = self.due(from, to);
         if let Some(stream) = self.streams.get_mut(&id) {

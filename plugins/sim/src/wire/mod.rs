@@ -15,6 +15,7 @@ mod transport;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate::types::{Member, PeerId};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,9 @@ pub enum Death {
     /// Nothing is heard of it any more.
     Power,
 }
+
+/// Says what a node takes a frame for, in the place of what was sent on that stream; `None` for just that.
+pub(crate) type Forger = Box<dyn FnMut(u64, &Bytes) -> Option<Bytes> + Send>;
 
 /// The network. Clones are the same one.
 #[derive(Clone)]
@@ -129,6 +133,11 @@ impl Wire {
     /// that back.
     pub fn break_snapshot(&self, answers: Option<u64>) {
         self.lock().break_snapshot = answers;
+    }
+
+    /// From now on frames go through this: a bug of who receives them, to show that a simulation notices.
+    pub(crate) fn forge(&self, forger: Option<Forger>) {
+        self.lock().forger = forger;
     }
 
     /// After how long without a sign of life a stream fails by itself.

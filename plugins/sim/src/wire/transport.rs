@@ -53,6 +53,7 @@ impl SimTransport {
             return Answer::Silence;
         }
         if hub.link(self.node, to).refuses {
+            hub.events.refused += 1;
             return Answer::Failed(TransportError::Refused { code: REFUSED });
         }
         let Some(endpoint) = hub.endpoints.get(&to) else { return unreachable() };

@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use quorate::prelude::*;
-use quorate_sim::machine::{Failure, Wrong};
+use quorate_sim::machine::{Failure, Faults, Wrong};
+use quorate_sim::plan::Plan;
 use quorate_sim::replay::timeline;
 use quorate_sim::run::{Finding, Panicked};
 use quorate_sim::simulation;
@@ -136,6 +137,27 @@ fn a_machine_that_cannot_begin_is_told_why() {
     let text = told(&failure);
     assert!(text.contains("the machine cannot be made"), "{text}");
     assert!(text.contains(": there is no file to begin with\n"), "{text}");
+}
+
+#[test]
+fn a_plan_of_ones_own_that_panics_is_told_with_its_seed() {
+    let failure = simulation!(
+        t,
+        Numbers = Numbers::default(),
+        seeds: 3,
+        faults: Faults::own(|seed, nodes, _| {
+            assert!(seed < 1, "no plan for {nodes} nodes");
+            Plan::calm()
+        }),
+        nodes: 3,
+        duration: Duration::from_secs(1),
+    )
+    .run()
+    .expect_err("there is no second plan");
+    let text = told(&failure);
+    assert_eq!(failure.seed, 1, "{text}");
+    assert!(text.contains("the plan of faults cannot be made"), "{text}");
+    assert!(text.contains(": no plan for 3 nodes\n"), "{text}");
 }
 
 fn few<S: Serializer>(numbers: &Vec<u32>, serializer: S) -> Result<S::Ok, S::Error> {

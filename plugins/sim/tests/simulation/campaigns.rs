@@ -1,9 +1,12 @@
 //! What a campaign makes of runs: each way not to pass is a class of its own, and none ends it.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
+use quorate::types::Position;
 use quorate_sim::campaign::{Options, Tally, run, smaller, summary};
 use quorate_sim::cluster::Setup;
 use quorate_sim::linear::Verdict;
@@ -13,7 +16,9 @@ use quorate_sim::rng::Rng;
 use quorate_sim::run::{Finding, attempt};
 use quorate_sim::shrink::{Budget, shrink};
 use quorate_sim::trace::Trace;
-use quorate_sim::workload::{Call, History, Registers, RegistersCommand, RegistersQuery, Workload};
+use quorate_sim::workload::{
+    Call, History, Registers, RegistersCommand, RegistersQuery, RegistersResponse, Workload,
+};
 
 use crate::support::{LENGTH, LIMIT, WORKLOAD};
 
@@ -26,13 +31,34 @@ enum Odd {
     Undecided,
     /// It does something else every time.
     Forgets,
+    /// Its machine is another once three nodes have one.
+    Changes,
+    /// Something of its machine never holds.
+    Accuses,
+    /// It writes nothing.
+    Reads,
+}
+
+thread_local! {
+    /// How many machines the run on this thread has made.
+    static MACHINES: Cell<u64> = const { Cell::new(0) };
 }
 
 impl Workload for Odd {
     type Machine = Registers;
 
     fn machine(&self) -> Registers {
+        MACHINES.set(MACHINES.get() + 1);
         WORKLOAD.machine()
+    }
+
+    fn response(&self, response: &RegistersResponse) -> Bytes {
+        let changed = matches!(self, Self::Changes) && MACHINES.get() > 3;
+        if changed { Bytes::new() } else { WORKLOAD.response(response) }
+    }
+
+    fn applied(&self, _: Position, _: &Registers, _: &RegistersResponse) -> Result<(), String> {
+        if matches!(self, Self::Accuses) { Err("it never holds".to_owned()) } else { Ok(()) }
     }
 
     fn call(&self, rng: &mut Rng, unique: u64) -> Call<RegistersCommand, RegistersQuery> {
@@ -42,7 +68,8 @@ impl Workload for Odd {
             Self::Forgets => {
                 let _ = (0..CALLS.fetch_add(1, Ordering::Relaxed) % 7).map(|_| rng.draw()).count();
             }
-            Self::Undecided => {}
+            Self::Reads => return Call::Read(RegistersQuery::Get { key: rng.below(5) }),
+            Self::Undecided | Self::Changes | Self::Accuses => {}
         }
         WORKLOAD.call(rng, unique)
     }
@@ -137,6 +164,21 @@ fn a_panic_is_a_finding_with_its_place_and_its_message() {
     assert!(tally.found[0].what.contains("twenty calls are enough"), "{:?}", tally.found);
     let events = tally.kept[0].trace.events();
     assert!(events.iter().any(|event| event.what.contains("n1 boots")), "what happened before is kept");
+}
+
+/// The run of a workload that is wrong.
+fn fires(oracle: &str, odd: Odd) -> String {
+    let run = attempt(Setup { nodes: 3, ..calm(0) }, odd, LIMIT, Trace::default());
+    assert_eq!(run.finding.as_ref().map(Finding::class).as_deref(), Some(oracle), "{:?}", run.finding);
+    assert!(run.also().iter().all(|violation| violation.oracle != oracle));
+    run.finding.map_or_else(String::new, |finding| finding.to_string())
+}
+
+#[test]
+fn what_is_wrong_with_a_workload_and_its_machine_is_told() {
+    assert!(fires("determinism", Odd::Changes).contains("another response when it is told again"));
+    assert!(fires("machine", Odd::Accuses).contains("it never holds"));
+    assert!(fires("workload", Odd::Reads).contains("no command in 100000 calls"));
 }
 
 #[test]

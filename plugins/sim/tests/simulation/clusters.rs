@@ -8,13 +8,9 @@ use std::time::Duration;
 
 use quorate_sim::campaign::{Options, Tally, failure, run, smaller, summary};
 use quorate_sim::cluster::Setup;
-use quorate_sim::linear::Verdict;
 use quorate_sim::plan::Plan;
-use quorate_sim::rng::Rng;
-use quorate_sim::run::simulate;
 use quorate_sim::runtime::Points;
 use quorate_sim::shrink::Budget;
-use quorate_sim::workload::{Call, History, Registers, RegistersCommand, RegistersQuery, Workload};
 
 use crate::support::{LENGTH, LIMIT, WORKLOAD, passes};
 
@@ -104,37 +100,4 @@ fn clusters_hold_their_promises_with_every_fault_point_live() {
     }
     println!("{fired} times in seeds {seeds:?}");
     assert!(fired > 400, "only {fired} times");
-}
-
-/// Registers that nobody writes.
-struct ReadOnly;
-
-impl Workload for ReadOnly {
-    type Machine = Registers;
-
-    fn machine(&self) -> Registers {
-        WORKLOAD.machine()
-    }
-
-    fn call(&self, rng: &mut Rng, _unique: u64) -> Call<RegistersCommand, RegistersQuery> {
-        Call::Read(RegistersQuery::Get { key: rng.below(5) })
-    }
-
-    fn probes(&self) -> Vec<RegistersQuery> {
-        WORKLOAD.probes()
-    }
-
-    fn judge(&self, history: History<'_>) -> (Verdict, String) {
-        WORKLOAD.judge(history)
-    }
-}
-
-#[test]
-fn a_workload_without_commands_is_told_so() {
-    let setup = Setup { nodes: 3, plan: Plan::calm(), ..Setup::of_seed(1, Duration::from_secs(1)) };
-    let report = simulate(setup, ReadOnly, LIMIT).unwrap_or_else(|hung| panic!("{hung}"));
-    let violation = report.violation.expect("nobody can say whether the cluster serves");
-    assert_eq!(violation.oracle, "workload", "{violation}");
-    assert!(violation.what.contains("no command in 100000 calls"), "{violation}");
-    assert!(report.counts.reads > 0, "{:?}", report.counts);
 }

@@ -9,6 +9,7 @@ use quorate_sim::disk::Crash;
 use quorate_sim::mutations::Mutation;
 use quorate_sim::plan::{Fault, Lasting, Plan, Planned};
 use quorate_sim::plan_file::{PlanFile, PlanFileError};
+use quorate_sim::replay::timeline;
 use quorate_sim::run::{Finding, Run, attempt};
 use quorate_sim::shrink::{Budget, Size, shrink};
 use quorate_sim::trace::Trace;
@@ -78,6 +79,21 @@ fn a_run_that_passes_is_left_as_it_is_and_so_is_one_for_which_there_is_no_time()
     let failing = run(one_cut_among_many());
     let shrunk = shrink(&failing, || WORKLOAD, &no_time);
     assert_eq!((shrunk.tried, shrunk.cut_short, shrunk.run.setup), (0, true, failing.setup));
+}
+
+#[test]
+fn what_other_oracles_said_is_told_below_the_verdict() {
+    let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/forgotten-vote.json");
+    let setup = PlanFile::read(&plan).expect("a plan").setup;
+    let run = attempt(setup, WORKLOAD, LIMIT, Trace::recording());
+    assert_eq!(class(&run).as_deref(), Some("durability"));
+    assert!(run.also().iter().any(|violation| violation.oracle == "votes"), "{:?}", run.also());
+    let no_time = Budget { time: Duration::ZERO, jobs: 1, limit: LIMIT };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("below");
+    let text = failure(&run, &shrink(&run, || WORKLOAD, &no_time), "again", &folder);
+    assert!(text.starts_with("seed 1") && text.contains("\n  also: votes at "), "{text}");
+    let text = timeline(&run, &WORKLOAD, false);
+    assert!(text.contains("verdict\n  durability at ") && text.contains("\n  votes at "), "{text}");
 }
 
 #[test]
