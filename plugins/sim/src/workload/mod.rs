@@ -123,7 +123,8 @@ pub trait Workload: Send + Sync + 'static {
         bytes_of(answer)
     }
 
-    /// A node has applied the command at `position`.
+    /// A node has applied the command at `position` to its machine in memory. A machine on a disk is not
+    /// shown: what it holds is compared with its log at the end of the run alone.
     ///
     /// # Errors
     /// What is wrong with the machine now.
@@ -137,7 +138,7 @@ pub trait Workload: Send + Sync + 'static {
         Ok(())
     }
 
-    /// A node has restored a snapshot.
+    /// A node has restored a snapshot into its machine in memory; as [`Self::applied`].
     ///
     /// # Errors
     /// What is wrong with the machine now.
