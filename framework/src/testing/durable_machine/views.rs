@@ -57,9 +57,10 @@ pub fn machine_opens_again_beside_a_view<H: DurableHarness>() {
             let record = H::Machine::applied(&frozen);
             // It may have ended with the machine.
             drop((record.map_err(told)).and_then(|_| at.check_view(frozen, "in a view of what was closed")));
+            life.check_now("a view of what was closed has ended");
             life.apply(3);
             drop(second);
-            life.check_now("a view of what was closed has ended");
+            life.check_now("the last view of what was closed has ended");
             life.flush();
             life = life.crash();
             life.check(&format!("round {round}, after a power cut"));
