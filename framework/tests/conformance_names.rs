@@ -100,7 +100,7 @@ fn the_state_machine_contract_and_its_kit_name_each_other() {
 
 #[test]
 fn the_contract_of_a_machine_on_a_disk_and_its_kit_name_each_other() {
-    assert_they_agree(include_str!("../src/state_machine/durable.rs"), durable_machine::cases(), 6, 6);
+    assert_they_agree(include_str!("../src/state_machine/durable.rs"), durable_machine::cases(), 13, 14);
 }
 
 #[test]

@@ -208,8 +208,14 @@ mod on_a_disk {
         fn crash(place: &mut Sum, _: Sum) {
             place.cut_power();
         }
+        fn kill(_: &mut Sum, _: Sum) -> bool {
+            true
+        }
         fn command(rng: &mut Seeded) -> Number {
             Number(rng.draw(1..1000))
+        }
+        fn query(rng: &mut Seeded) -> Option<Number> {
+            Some(Number(rng.draw(0..10)))
         }
     }
 

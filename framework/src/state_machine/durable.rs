@@ -25,13 +25,17 @@ use crate::types::LogTime;
 /// # Contract
 /// - What [`apply`](Self::apply) does depends on nothing but the state, the contexts and the
 ///   commands, as with a [`StateMachine`](super::StateMachine) (`two_machines_come_to_the_same`).
+/// - Where one batch ends and the next begins is not seen in the state, nor in the responses
+///   (`batches_of_any_size_come_to_the_same`).
+/// - What a crash has taken is applied again, perhaps in other batches, and has the same effects and
+///   responses (`batches_applied_again_answer_the_same`).
 /// - Effects and record of a batch are stored together or not at all
 ///   (`state_and_record_are_of_one_batch_after_crash`).
 /// - After a crash the state is that after some batch, at least the last one before the last
 ///   [`flush`](Self::flush) that returned (`flushed_batches_survive_crash`). Batches need not be flushed
 ///   one by one.
-/// - A view stays as it was, whatever is applied, restored or flushed meanwhile
-///   (`view_stays_as_it_was`).
+/// - A view stays as it was, and so do the answers from it, whatever is applied, restored or flushed
+///   meanwhile (`view_stays_as_it_was`).
 ///
 /// # Conformance
 /// `quorate::durable_machine_conformance!` runs the kit; the bullets above and
@@ -52,19 +56,25 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// Why the disk did not do as it was told. Never a business error: those are values in responses.
     type Error: Into<BoxError>;
 
-    /// Applies committed commands in order, and stores `record` with their effects. There may be
-    /// none: then only the record is stored.
+    /// Applies committed commands in order, and stores `record` with their effects.
     ///
     /// Returns the responses, one for each command.
+    ///
+    /// # Contract
+    /// - There may be no commands, as in entries about elections and members: then the record alone is
+    ///   stored, also as the first of all (`batch_without_commands_moves_the_record`).
     fn apply(
         &self,
         commands: &mut dyn Iterator<Item = (ApplyContext, Self::Command)>,
         record: &[u8],
     ) -> Result<Vec<Self::Response>, Self::Error>;
 
-    /// Makes everything that the machine shows survive a power cut: what was applied so far, and what
-    /// it found when it was opened. After a process died that may be in the memory of the operating
-    /// system alone.
+    /// Makes everything that the machine shows survive a power cut.
+    ///
+    /// # Contract
+    /// - That is what was applied so far (`flushed_batches_survive_crash`), and what it found when it was
+    ///   opened, which may be in the memory of the operating system alone after a process died
+    ///   (`what_was_found_is_flushed_too`).
     ///
     /// # Called by
     /// the framework: when it starts with a machine that has applied something, before it purges the
@@ -88,12 +98,15 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// Writes out all of a view but its record, piece by piece, while the machine goes on.
     fn write(view: Self::View, out: &mut dyn Write) -> std::io::Result<()>;
 
-    /// Replaces state and record, durably, before returning. Queries go on meanwhile.
+    /// Replaces state and record, durably, before returning.
     ///
     /// # Contract
+    /// - Views are opened and queries answered meanwhile, from the old state, and from the new one once
+    ///   that has taken its place (`queries_are_answered_beside_a_restore`).
     /// - After a crash at any point the old ones are there or the new ones
     ///   (`restore_is_whole_or_not_at_all_after_crash`).
     /// - After an error the old ones are kept (`failed_restore_keeps_the_old_state`).
+    /// - What is applied and flushed next goes on from the new ones (`restored_state_goes_on`).
     ///
     /// # Errors
     /// When `input` fails or is not such a state.
@@ -101,6 +114,10 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
 
     /// As [`StateMachine::deadline`](super::StateMachine::deadline), of the state after the last
     /// batch. The default is never.
+    ///
+    /// # Contract
+    /// - It is the same whether that batch was applied, found when the machine was opened, or restored
+    ///   (`deadline_is_that_of_the_state`).
     fn deadline(&self, now: LogTime) -> Result<Option<LogTime>, Self::Error> {
         let _ = now;
         Ok(None)
@@ -136,8 +153,11 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
         Ok(())
     }
 
-    /// Closes its files, so that they can be opened again. Views that are still open may end with an
-    /// error.
+    /// Closes its files, so that they can be opened again.
+    ///
+    /// # Contract
+    /// - They can be while views are still open. Those go on as they were or end with an error, and change
+    ///   nothing (`machine_opens_again_beside_a_view`).
     ///
     /// # Called by
     /// the node, last of all. The default does nothing: dropping the machine is all.

@@ -19,6 +19,14 @@ fn command(rng: &mut Seeded) -> TotalsCommand {
     }
 }
 
+fn query(rng: &mut Seeded) -> TotalsQuery {
+    match rng.draw(0..4) {
+        0 => TotalsQuery::Commands,
+        1 => TotalsQuery::Leased,
+        _ => TotalsQuery::Total { name: format!("name {}", rng.draw(0..8)) },
+    }
+}
+
 impl MachineHarness for Harness {
     type Machine = Durably<Machine>;
 
@@ -34,11 +42,7 @@ impl MachineHarness for Harness {
     }
 
     fn query(rng: &mut Seeded) -> Option<TotalsQuery> {
-        Some(match rng.draw(0..4) {
-            0 => TotalsQuery::Commands,
-            1 => TotalsQuery::Leased,
-            _ => TotalsQuery::Total { name: format!("name {}", rng.draw(0..8)) },
-        })
+        Some(query(rng))
     }
 }
 
@@ -46,7 +50,9 @@ quorate::state_machine_conformance!(Harness);
 
 /// On a disk whose power a case can cut, with what was flushed and sectors of what was not.
 mod on_a_disk {
-    use super::{Crash, Disk, DurableHarness, Machine, Seeded, TotalsCommand, command, open_on};
+    use super::{
+        Crash, Disk, DurableHarness, Machine, Seeded, TotalsCommand, TotalsQuery, command, open_on, query,
+    };
 
     struct Harness;
 
@@ -68,6 +74,13 @@ mod on_a_disk {
             disk.crash(Crash::Tear(disk.ops()));
         }
 
+        fn kill(disk: &mut Disk, machine: Machine) -> bool {
+            disk.cut_power_after(0);
+            drop(machine);
+            disk.kill();
+            true
+        }
+
         fn cut_power_after(disk: &Disk, points: u64) -> bool {
             disk.cut_power_after(points);
             true
@@ -75,6 +88,10 @@ mod on_a_disk {
 
         fn command(rng: &mut Seeded) -> TotalsCommand {
             command(rng)
+        }
+
+        fn query(rng: &mut Seeded) -> Option<TotalsQuery> {
+            Some(query(rng))
         }
     }
 

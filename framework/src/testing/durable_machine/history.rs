@@ -1,0 +1,196 @@
+//! What every machine must come to: a log, and one that applied it straight through.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::DurableHarness;
+use super::life::{told, view, written};
+use crate::state_machine::{ApplyContext, DurableStateMachine, QueryContext, Replicated, Wire};
+use crate::testing::Seeded;
+use crate::testing::run::doing;
+use crate::types::{ClusterId, GroupId, LogId, LogIndex, LogTime, Position, Term};
+
+type Command<H> = <<H as DurableHarness>::Machine as Replicated>::Command;
+type Response<H> = <<H as DurableHarness>::Machine as Replicated>::Response;
+type View<H> = <<H as DurableHarness>::Machine as DurableStateMachine>::View;
+
+/// The entries of a log, from 1, and what each led to.
+pub(super) struct History<H> {
+    seed: u64,
+    /// After how many entries the state was which.
+    states: Vec<Vec<u8>>,
+    deadlines: Vec<Option<LogTime>>,
+    /// What the commands of each entry were answered.
+    responses: Vec<Vec<Vec<u8>>>,
+    harness: PhantomData<fn() -> H>,
+}
+
+fn bytes_of(value: &impl Wire) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    value.encode(&mut bytes).unwrap_or_else(|error| panic!("{error}"));
+    bytes
+}
+
+fn time(index: u64) -> LogTime {
+    LogTime::from_micros(index * 100_000)
+}
+
+fn term(index: u64) -> u64 {
+    1 + index / 20
+}
+
+impl<H: DurableHarness> History<H> {
+    /// A log of so many entries, applied by a machine that is never closed or flushed, one entry at a
+    /// time.
+    pub(super) fn drawn(rng: &mut Seeded, entries: u64) -> Rc<Self> {
+        let place = H::place();
+        let machine = H::open(&place);
+        let mut history = Self {
+            seed: rng.next_u64(),
+            states: Vec::new(),
+            deadlines: Vec::new(),
+            responses: vec![Vec::new()],
+            harness: PhantomData,
+        };
+        for index in 0..=entries {
+            doing(format!("apply entry {index}, straight through"));
+            if index > 0 {
+                let record = history.record(index).expect("of an entry");
+                let responses = machine.apply(&mut history.entry(index).into_iter(), &record);
+                let responses = responses.unwrap_or_else(|error| panic!("not applied: {}", told(error)));
+                history.responses.push(responses.iter().map(bytes_of).collect());
+            }
+            history.states.push(written::<H::Machine>(view(&machine)));
+            let deadline = machine.deadline(time(index));
+            history.deadlines.push(deadline.unwrap_or_else(|error| panic!("no deadline: {}", told(error))));
+        }
+        assert!(
+            history.states.first() != history.states.last(),
+            "{entries} entries changed nothing: the commands of the harness show too little"
+        );
+        Rc::new(history)
+    }
+
+    pub(super) fn point(self: &Rc<Self>, upto: u64) -> Point<H> {
+        assert!(upto < self.states.len() as u64, "the log of the kit is too short for entry {upto}");
+        Point { of: self.clone(), upto }
+    }
+
+    /// The commands of an entry. The first has none, as in the log of every node, and more later on.
+    pub(super) fn entry(&self, index: u64) -> Vec<(ApplyContext, Command<H>)> {
+        let mut rng = Seeded::new(Seeded::new(self.seed ^ index).next_u64());
+        let count = if matches!(index % 10, 1 | 5 | 6) { 0 } else { rng.draw(1..5) };
+        let command = |ordinal| {
+            let position = Position { index: LogIndex(index), ordinal };
+            let (cluster, term) = (ClusterId([7; 32]), Term(term(index)));
+            (ApplyContext::new(cluster, GroupId::MAIN, term, position, time(index)), H::command(&mut rng))
+        };
+        (0..count as u32).map(command).collect()
+    }
+
+    /// What is stored beside the state after so many entries; they are not of one length.
+    fn record(&self, upto: u64) -> Option<Vec<u8>> {
+        let mut record = [self.seed.to_le_bytes(), upto.to_le_bytes()].concat();
+        record.resize(16 + (upto % 40) as usize, 0xee);
+        Some(record).filter(|_| upto > 0)
+    }
+}
+
+/// After so many entries of a log.
+pub(super) struct Point<H> {
+    pub(super) of: Rc<History<H>>,
+    pub(super) upto: u64,
+}
+
+impl<H> Clone for Point<H> {
+    fn clone(&self) -> Self {
+        Self { of: self.of.clone(), upto: self.upto }
+    }
+}
+
+impl<H> fmt::Display for Point<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "that of entry {} of log {:04x}", self.upto, self.of.seed as u16)
+    }
+}
+
+/// A record as a reader wants it.
+pub(super) fn told_record(record: Option<&[u8]>) -> String {
+    let Some(record) = record else { return "none".to_owned() };
+    match (record.first_chunk::<2>(), record.get(8..16).and_then(|upto| upto.try_into().ok())) {
+        (Some(log), Some(upto)) => {
+            let (log, upto) = (u16::from_le_bytes(*log), u64::from_le_bytes(upto));
+            format!("that of entry {upto} of log {log:04x}, in {} bytes", record.len())
+        }
+        _ => format!("{record:?}"),
+    }
+}
+
+impl<H: DurableHarness> Point<H> {
+    /// `None` before the first entry.
+    pub(super) fn record(&self) -> Option<Vec<u8>> {
+        self.of.record(self.upto)
+    }
+
+    pub(super) fn has_record(&self, record: Option<&Bytes>) -> bool {
+        record.map(|record| &record[..]) == self.record().as_deref()
+    }
+
+    pub(super) fn state(&self) -> &Vec<u8> {
+        &self.of.states[self.upto as usize]
+    }
+
+    /// Fails unless these are the responses to the entries after `from`.
+    pub(super) fn check_responses(&self, from: u64, responses: &[Response<H>]) {
+        let entries = from + 1..=self.upto;
+        let expected = entries.clone().flat_map(|index| {
+            let responses = self.of.responses[index as usize].iter().enumerate();
+            responses.map(move |(ordinal, response)| (index, ordinal, response))
+        });
+        let count = expected.clone().count();
+        assert_eq!(responses.len(), count, "the number of responses to the batch of entries {entries:?}");
+        for ((index, ordinal, expected), response) in expected.zip(responses) {
+            assert!(
+                bytes_of(response) == *expected,
+                "in the batch of entries {entries:?} command {ordinal} of entry {index} has another response than \
+                 on a machine that applied straight through"
+            );
+        }
+    }
+
+    /// Fails unless a view is of this point. An error when it cannot be read.
+    pub(super) fn check_view(&self, view: View<H>, when: &str) -> Result<(), String> {
+        let record = H::Machine::applied(&view).map_err(told)?;
+        assert!(
+            self.has_record(record.as_ref()),
+            "{when}: the record is {}, expected {self}",
+            told_record(record.as_deref())
+        );
+        let mut bytes = Vec::new();
+        H::Machine::write(view, &mut bytes).map_err(told)?;
+        assert!(bytes == *self.state(), "{when}: the record is {self}, and the state is another one");
+        Ok(())
+    }
+
+    pub(super) fn check_deadline(&self, machine: &H::Machine, when: &str) {
+        let found = machine.deadline(time(self.upto));
+        let found = found.unwrap_or_else(|error| panic!("{when}: no deadline: {}", told(error)));
+        assert_eq!(found, self.of.deadlines[self.upto as usize], "{when}: the next deadline");
+    }
+
+    /// The bytes of the answers to the queries of a seed, from a view of this point.
+    pub(super) fn answers(&self, machine: &H::Machine, view: &View<H>, seed: u64) -> Vec<Vec<u8>> {
+        let mut rng = Seeded::new(seed);
+        let applied = (self.upto > 0).then(|| LogId::new(term(self.upto), self.upto));
+        let ctx = QueryContext::new(applied, time(self.upto));
+        let queries = (0..8).map_while(|_| H::query(&mut rng));
+        let answer = |query| match machine.query(view, &ctx, query) {
+            Ok(answer) => bytes_of(&answer),
+            Err(error) => panic!("a query was not answered: {}", told(error)),
+        };
+        queries.map(answer).collect()
+    }
+}
