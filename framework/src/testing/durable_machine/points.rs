@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn a_short_life_is_cut_at_every_point_and_a_long_one_all_over() {
         assert_eq!(visited(0), [0]);
-        assert_eq!(visited(POINTS - 1), Vec::from_iter(0..POINTS));
+        assert_eq!(visited(POINTS - 1), (0..POINTS).collect::<Vec<_>>());
         for operations in [POINTS, POINTS + 1, 1000, 123_456] {
             let mut visited = visited(operations);
             visited.sort_unstable();
