@@ -168,6 +168,7 @@ impl<RT: Runtime> Group<RT> {
         let applier =
             opening.map_err(|source| MachineError::Failed { doing: "start", source: source.into() })??;
         let room = Room::<RT>::new(storage.clone());
+        let mut room_to_restore = Ok(None);
         if applier.durable() {
             let stored = storage.snapshot(group).await?.map(|stored| (stored.covers, stored.len));
             let applied = applier.state().0.as_ref().map(to_log_id);
@@ -177,8 +178,8 @@ impl<RT: Runtime> Group<RT> {
                 (Some((covers, _)), Some(applied)) if covers <= applied => {
                     snapshot::forget(&*storage, group, applied).await;
                 }
-                // To be restored, which would fail halfway if there were no room.
-                (Some((_, len)), _) => room.wait(&applier, len).await?,
+                // To be restored. The need is an estimate: it is tried whatever room there is.
+                (Some((_, len)), _) => room_to_restore = room.wait(&applier, len).await,
                 (None, _) => {}
             }
             log.purge_after(applier.clone());
@@ -195,9 +196,13 @@ impl<RT: Runtime> Group<RT> {
         };
         let library = Arc::new(library_config::<RT>(config));
         let started = Raft::new(options.node_id.0, library, network, log, machine).await;
-        let raft = started.map_err(|error| StartError::Engine {
-            detail: applier.failure.get().unwrap_or_else(|| error.to_string()),
-        })?;
+        let raft = match (started, applier.failure.get(), room_to_restore) {
+            (Ok(raft), ..) => raft,
+            (Err(_), Some(_), Err(no_room)) => return Err(no_room.into()),
+            (Err(error), failure, _) => {
+                return Err(StartError::Engine { detail: failure.unwrap_or_else(|| error.to_string()) });
+            }
+        };
         let parts = Parts {
             group,
             cluster_id: options.cluster_id,

@@ -61,8 +61,8 @@ pub(crate) enum ReceiveError {
     Storage(#[from] StorageError),
     #[error("the disk is nearly full: entries are not taken")]
     DiskFull,
-    #[error("the machine is short of room: a snapshot of unknown length is not taken")]
-    MachineShort,
+    #[error("there is no room for a snapshot: the machine is short of it, or another did not fit lately")]
+    NoRoom,
     #[error(transparent)]
     Restore(#[from] RestoreError),
     #[error("the snapshot is of another cluster, group or position")]
@@ -240,7 +240,7 @@ impl<RT: Runtime> Group<RT> {
         begin: SnapshotBegin,
         session: &mut Session,
     ) -> Result<Vote, ReceiveError> {
-        self.admits(begin.len).await?;
+        let _short = self.admits(begin.len).await?;
         let mut arriving = self.go_on(&begin, session).await?;
         self.tell(session, Kind::SnapshotFrom, arriving.received).await?;
         let mut received = self.receive_chunks(session, &mut arriving).await;
@@ -248,8 +248,14 @@ impl<RT: Runtime> Group<RT> {
             // Once more, before there is no way back: a restore that finds no room stops the node.
             received = self.check_room(arriving.received).await;
         }
-        if let Err(ReceiveError::Restore(RestoreError::NoRoom { .. })) = received {
-            self.room.too_large(begin.len.max(arriving.received));
+        match received {
+            Err(ReceiveError::Restore(RestoreError::NoRoom { .. })) => {
+                self.room.too_large(begin.len.max(arriving.received), false);
+            }
+            Err(ReceiveError::Storage(StorageError::Full { .. })) => {
+                self.room.too_large(begin.len.max(arriving.received), true);
+            }
+            _ => {}
         }
         let received = received.and_then(|()| self.check_whole(&begin, arriving.decoder));
         let writer = arriving.writer;

@@ -16,9 +16,12 @@ const SMALL: usize = 64 << 10;
 /// How often it is looked for room while somebody waits for it, and how many times.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LOOKS: usize = 5;
-/// For how long a snapshot counts as too large that turned out to be; twice as long the next time.
+/// What part of what may be under way is taken of earlier leaders while room is short.
+const TAIL: usize = 8;
+/// For how long a snapshot counts as too large that turned out to be; twice as long when it is tried
+/// again soon after.
 const BELIEVED: Duration = Duration::from_mins(1);
-const BELIEVED_AT_MOST: Duration = Duration::from_hours(1);
+const BELIEVED_AT_MOST: Duration = Duration::from_mins(10);
 
 /// The room of one group.
 pub(super) struct Room<RT: Runtime> {
@@ -31,13 +34,15 @@ struct State<RT: Runtime> {
     short: usize,
     /// A snapshot that was begun and for which there was none.
     too_large: Option<TooLarge<RT>>,
-    /// Bytes of commands that were taken of earlier leaders since room is short.
+    /// Bytes of commands of earlier leaders that were taken since the last entries that found room.
     tail: usize,
 }
 
 struct TooLarge<RT: Runtime> {
     /// How long it is, or how much of it was there by then.
     bytes: u64,
+    /// Whether it was the storage that had no room for what arrived, of which nobody can be asked.
+    unasked: bool,
     until: RT::Instant,
     believed: Duration,
 }
@@ -64,37 +69,55 @@ impl<RT: Runtime> Room<RT> {
         Short(self.clone())
     }
 
-    /// Waits a while until a snapshot of so many bytes can be restored.
+    /// Waits a while until a snapshot of so many bytes can be restored. What others gave back for it they
+    /// do not take again before what this gives is dropped.
     pub(super) async fn wait(
         self: &Arc<Self>,
         applier: &Arc<Applier>,
         snapshot_bytes: u64,
-    ) -> Result<(), RestoreError> {
+    ) -> Result<Option<Short<RT>>, RestoreError> {
+        self.look(applier, snapshot_bytes, LOOKS).await
+    }
+
+    async fn look(
+        self: &Arc<Self>,
+        applier: &Arc<Applier>,
+        snapshot_bytes: u64,
+        looks: usize,
+    ) -> Result<Option<Short<RT>>, RestoreError> {
         let mut short = None;
-        for _ in 0..LOOKS {
+        for _ in 0..looks {
             match applier.room_for::<RT>(snapshot_bytes).await {
                 Err(RestoreError::NoRoom { .. }) => short = short.or_else(|| Some(self.short())),
-                looked => return looked,
+                looked => return looked.map(|()| short),
             }
             RT::sleep(LOOK_AGAIN).await;
         }
-        applier.room_for::<RT>(snapshot_bytes).await
+        applier.room_for::<RT>(snapshot_bytes).await.map(|()| short)
     }
 
-    /// For how much there must be room before a snapshot is taken again.
-    fn expected(&self) -> u64 {
+    /// For how much there must be room before a snapshot of so many bytes is taken, of which 0 is not
+    /// known. `None` when none is taken whatever room there is.
+    fn needed(&self, bytes: u64) -> Option<u64> {
         let state = self.state();
-        let believed = state.too_large.as_ref().filter(|too_large| now::<RT>() < too_large.until);
+        let Some(believed) = state.too_large.as_ref().filter(|too_large| now::<RT>() < too_large.until)
+        else {
+            return Some(bytes);
+        };
         // What had arrived of it may have taken the room: it was on a disk as well.
-        believed.map_or(0, |too_large| too_large.bytes.saturating_mul(2))
+        let both = believed.bytes.saturating_mul(2);
+        let needed = if bytes == 0 { both } else { both.clamp(bytes, bytes.saturating_mul(2)) };
+        (!believed.unasked).then_some(needed)
     }
 
-    /// A snapshot was begun and did not fit: so much of it is known of.
-    pub(super) fn too_large(&self, bytes: u64) {
+    /// A snapshot was begun and did not fit: so much of it is known of. `unasked`: it was the storage that
+    /// had no room for it.
+    pub(super) fn too_large(&self, bytes: u64, unasked: bool) {
         let mut state = self.state();
-        let believed = state.too_large.as_ref().map_or(BELIEVED, |before| before.believed * 2);
-        let believed = believed.min(BELIEVED_AT_MOST);
-        state.too_large = Some(TooLarge { bytes, until: now::<RT>() + believed, believed });
+        let now = now::<RT>();
+        let again = state.too_large.as_ref().filter(|before| now < before.until + before.believed);
+        let believed = again.map_or(BELIEVED, |before| (before.believed * 2).min(BELIEVED_AT_MOST));
+        state.too_large = Some(TooLarge { bytes, unasked, until: now + believed, believed });
     }
 
     /// A snapshot was restored.
@@ -102,14 +125,16 @@ impl<RT: Runtime> Room<RT> {
         self.state().too_large = None;
     }
 
-    /// Whether so many bytes more of commands are taken, of at most `limit` while room is short.
+    /// Whether so many bytes more of commands are taken, of at most `limit` while room is short; the first
+    /// are, however many.
     fn takes(&self, bytes: usize, limit: usize) -> bool {
         let mut state = self.state();
         let taken = state.tail.saturating_add(bytes);
-        if taken <= limit {
+        let takes = taken <= limit || state.tail == 0 || bytes == 0;
+        if takes {
             state.tail = taken;
         }
-        taken <= limit
+        takes
     }
 }
 
@@ -129,8 +154,7 @@ impl<RT: Runtime> Group<RT> {
     /// While room is short those without commands are: elections, changes of members and deadlines
     /// append them, they are few and small, and without them a majority that is short of room could
     /// have no leader that serves. Nor could it while commands of an earlier leader stand before them
-    /// in the log: so much of those is taken as one leader may have had under way. New commands are
-    /// refused, and what lies behind them with them.
+    /// in the log: some of those are taken. New commands are refused, and what lies behind them with them.
     pub(super) fn has_room_for(&self, term: u64, entries: &[Entry]) -> bool {
         match self.health() {
             Health::Ok => {
@@ -149,7 +173,7 @@ impl<RT: Runtime> Group<RT> {
                     let earlier = *entry.log_id.leader_id < term;
                     earlier.then_some(bytes + entry.encoded.len())
                 });
-                left.is_some_and(|bytes| self.room.takes(bytes, self.max_unflushed()))
+                left.is_some_and(|bytes| self.room.takes(bytes, self.max_unflushed() / TAIL))
             }
             _ => entries.is_empty(),
         }
@@ -157,16 +181,57 @@ impl<RT: Runtime> Group<RT> {
 
     /// Whether a snapshot of so many bytes is taken; 0 is not known. Answers after a while when there is
     /// no room, as the leader asks again at once.
-    pub(super) async fn admits(&self, bytes: u64) -> Result<(), ReceiveError> {
-        let mut looks = 0;
-        // It could be larger than all there is.
-        while bytes == 0 && self.applier.health.get() != Health::Ok {
-            if looks == LOOKS {
-                return Err(ReceiveError::MachineShort);
+    pub(super) async fn admits(&self, bytes: u64) -> Result<Option<Short<RT>>, ReceiveError> {
+        for looks in (0..=LOOKS).rev() {
+            // One of unknown length could be larger than all there is.
+            let short = bytes == 0 && self.applier.health.get() != Health::Ok;
+            if let Some(needed) = self.room.needed(bytes).filter(|_| !short) {
+                return Ok(self.room.look(&self.applier, needed, looks).await?);
             }
-            looks += 1;
-            RT::sleep(LOOK_AGAIN).await;
+            if looks > 0 {
+                RT::sleep(LOOK_AGAIN).await;
+            }
         }
-        Ok(self.room.wait(&self.applier, bytes.max(self.room.expected())).await?)
+        Err(ReceiveError::NoRoom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::runtime::TokioRuntime;
+    use crate::storage::MemoryStorage;
+
+    fn room() -> Arc<Room<TokioRuntime>> {
+        Room::new(Arc::new(MemoryStorage::new()))
+    }
+
+    #[test]
+    fn of_earlier_leaders_the_first_is_taken_and_then_no_more_than_the_limit() {
+        let room = room();
+        assert!(room.takes(0, 100) && room.takes(200, 100), "one command may be larger than the limit");
+        assert!(!room.takes(1, 100) && room.takes(0, 100));
+        room.state().tail = 0;
+        assert!(room.takes(60, 100) && room.takes(40, 100) && !room.takes(1, 100));
+    }
+
+    #[test]
+    fn what_did_not_fit_is_asked_more_room_for_until_one_is_restored() {
+        let room = room();
+        assert_eq!((room.needed(0), room.needed(7)), (Some(0), Some(7)));
+        room.too_large(50, false);
+        assert_eq!(room.needed(0), Some(100));
+        // A smaller one is not held to be as large.
+        assert_eq!((room.needed(7), room.needed(80), room.needed(200)), (Some(14), Some(100), Some(200)));
+        room.too_large(50, true);
+        assert_eq!((room.needed(0), room.needed(7)), (None, None), "nobody can tell");
+        let believed = |room: &Room<TokioRuntime>| room.state().too_large.as_ref().map(|it| it.believed);
+        assert_eq!(believed(&room), Some(2 * BELIEVED));
+        (0..10).for_each(|_| room.too_large(50, false));
+        assert_eq!(believed(&room), Some(BELIEVED_AT_MOST));
+        room.restored();
+        assert_eq!(room.needed(0), Some(0));
+        room.too_large(50, false);
+        assert_eq!(believed(&room), Some(BELIEVED));
     }
 }

@@ -128,7 +128,7 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// What is committed must be applied, so that an apply that finds no room stops the node. At
     /// [`Health::Low`] the node refuses new writes as *not applied* instead, as it does when its
     /// storage says so. What is under way by then must fit: commands of as many bytes as the node's
-    /// `limits.queue_bytes`, which may take twice as much as tables, and what is not written to the
+    /// `limits.queue_bytes` and an eighth more, which may take twice as much as tables, and what is not written to the
     /// disk before a flush. At [`Health::Failed`] the node stops, and does not start. The default is
     /// always [`Health::Ok`].
     ///

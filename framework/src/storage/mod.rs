@@ -246,8 +246,8 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// At [`Health::Low`] the framework refuses new writes as *not applied*; what is queued must
     /// still complete, from a reserve inside the plugin, and so must what elections, changes of members
-    /// and deadlines append, which is little, and what an earlier leader left, which is at most as much
-    /// as the node's `limits.queue_bytes`. The default is always [`Health::Ok`].
+    /// and deadlines append, which is little, and what an earlier leader left, which is an eighth of the
+    /// node's `limits.queue_bytes`, or one command. The default is always [`Health::Ok`].
     fn health(&self) -> Watcher<Health> {
         Watcher::fixed(Health::Ok)
     }
@@ -259,7 +259,7 @@ pub trait Storage: Send + Sync + 'static {
     /// is short itself, and takes no space ahead of need. The default does nothing.
     ///
     /// # Contract
-    /// - Only asks, at any time and as often as it likes: nothing that was or is being written is lost by
+    /// - Only asks, at any time and as often as it likes, and is answered at once: nothing that was or is being written is lost by
     ///   it (`making_room_loses_nothing`).
     ///
     /// # Called by

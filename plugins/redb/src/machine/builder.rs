@@ -20,7 +20,7 @@ pub struct MachineBuilder {
 
 impl MachineBuilder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, cache_bytes: 64 << 20, low_water_bytes: 128 << 20, hooks: Hooks::default() }
+        Self { path, cache_bytes: 64 << 20, low_water_bytes: 144 << 20, hooks: Hooks::default() }
     }
 
     /// How many bytes of the tables redb may keep in memory, read or not flushed yet. 64 MiB by
@@ -32,8 +32,8 @@ impl MachineBuilder {
 
     /// Below how many free bytes, beside what the cache may hold that is not on the disk yet, the
     /// machine reports [`Health::Low`](quorate::storage::Health::Low), so that its node refuses new
-    /// writes. 128 MiB by default, twice the default of the node's `limits.queue_bytes`: what is under way
-    /// by then must fit. With 0 it is never told.
+    /// writes. 144 MiB by default, twice as much as the default of the node's `limits.queue_bytes` and an
+    /// eighth more: what is under way by then must fit. With 0 it is never told.
     pub fn low_water_bytes(mut self, bytes: u64) -> Self {
         self.low_water_bytes = bytes;
         self
@@ -88,6 +88,7 @@ mod tests {
     #[test]
     fn the_default_mark_is_what_the_contract_asks_for() {
         let builder = MachineBuilder::new(PathBuf::from("n1/ledger.redb"));
-        assert_eq!(builder.low_water_bytes, 2 * Config::default().limits.queue_bytes as u64);
+        let queued = Config::default().limits.queue_bytes as u64;
+        assert_eq!(builder.low_water_bytes, 2 * (queued + queued / 8));
     }
 }

@@ -92,8 +92,8 @@ async fn a_snapshot_that_does_not_fit_is_put_off_until_it_does() {
     let (rig, nodes) = without_the_third("no room", &disk).await;
     // It may arrive, and then there is no room for the new tables beside it.
     disk.set_capacity(disk.used() + TABLES + TABLES / 2);
-    let late = rig.start_with(3, machine(&disk, 0), storage(&disk)).await.expect("it starts");
     let before = disk.created_in(Path::new(PARTS));
+    let late = rig.start_with(3, machine(&disk, 0), storage(&disk)).await.expect("it starts");
     let status = until_it_waits(&late, &disk).await;
     assert_eq!(status.stopped(), None);
     assert_eq!(disk.created_in(Path::new(PARTS)), before + 1, "what did not fit is not sent again at once");
@@ -116,7 +116,7 @@ async fn no_snapshot_is_taken_while_the_machine_is_short_of_room() {
     let low = machine(&disk, 4 * TABLES);
     let late = rig.start_with(3, low, storage(&disk)).await.expect("it starts");
     late.until("it says so", |status| status.health == Health::Low).await;
-    // It asks by itself, once a second; the leader tries more often.
+    // It asks by itself, once a second; the leader is put off for five.
     let status = until_asked(&late, &disk, 12).await;
     assert_eq!((status.stopped(), status.health), (None, Health::Low));
     assert_eq!(disk.created_in(Path::new(PARTS)), 0, "none was begun");

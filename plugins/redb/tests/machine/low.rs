@@ -50,7 +50,7 @@ async fn deadlines_pass_while_every_disk_is_nearly_full() {
     let disks: Vec<Disk> = (0..3).map(|_| Disk::default()).collect();
     let nodes = start_each(&rig, numbered(&disks)).await;
     let client = nodes[0].node.client().with_timeout(LIMIT);
-    client.lease("ada".to_owned(), 3_000_000).await.expect("a majority");
+    client.lease("ada".to_owned(), 8_000_000).await.expect("a majority");
     settle(&nodes).await;
     for running in nodes {
         running.node.shutdown().await.expect("in good order");
