@@ -247,7 +247,7 @@ pub trait Storage: Send + Sync + 'static {
     /// At [`Health::Low`] the framework refuses new writes as *not applied*; what is queued must
     /// still complete, from a reserve inside the plugin, and so must what elections, changes of members
     /// and deadlines append, which is little, and what an earlier leader left, which is an eighth of the
-    /// node's `limits.queue_bytes`, or one command. The default is always [`Health::Ok`].
+    /// node's `limits.queue_bytes`, or one append. The default is always [`Health::Ok`].
     fn health(&self) -> Watcher<Health> {
         Watcher::fixed(Health::Ok)
     }
