@@ -48,6 +48,9 @@ pub enum Phase {
 }
 
 /// How a node is doing.
+///
+/// What it says of the log is shown a moment after it is so, and after whoever wrote was answered: to
+/// see on another node what was acknowledged, read there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {

@@ -1,7 +1,7 @@
 //! The framework's kit: on real files, and on a disk whose power is cut.
 
 #[allow(dead_code, reason = "the kit needs less of the disk than the plugin's own tests")]
-#[path = "storage/disk.rs"]
+#[path = "storage/disk/mod.rs"]
 mod disk;
 
 use std::cell::Cell;

@@ -1,7 +1,7 @@
 //! A machine in tables through its public face: on real files, and on a disk that fails on demand.
 
 #[allow(dead_code, reason = "shared with the tests of the storage, which use all of it")]
-#[path = "../storage/disk.rs"]
+#[path = "../storage/disk/mod.rs"]
 mod disk;
 #[path = "../storage/random.rs"]
 mod random;
@@ -9,6 +9,7 @@ mod random;
 mod common;
 mod conformance;
 mod contract;
+mod failed;
 mod full;
 mod identity;
 mod kill;

@@ -1,13 +1,16 @@
 //! A disk in memory that fails on demand: no power, no space, no flush.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use quorate_redb::hooks::{Files, Hooks, Lock, Open, ReadFile, StorageBackend, WriteFile};
-use redb::BackendError;
+use quorate_redb::hooks::{Hooks, Open, StorageBackend};
+use tokio::sync::Notify;
+
+use self::files::Handle;
 
 /// A write to a file that was not flushed.
 #[derive(Clone, Debug)]
@@ -118,7 +121,11 @@ struct State {
 
 /// The disk. A clone is the same disk.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Disk(Arc<Mutex<State>>);
+pub(crate) struct Disk {
+    state: Arc<Mutex<State>>,
+    /// Tells of what is counted.
+    counted: Arc<Notify>,
+}
 
 fn no_power() -> io::Error {
     io::Error::other("no power")
@@ -126,7 +133,7 @@ fn no_power() -> io::Error {
 
 impl Disk {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("unpoisoned")
+        self.state.lock().expect("unpoisoned")
     }
 
     pub(crate) fn hooks(&self) -> Hooks {
@@ -163,8 +170,8 @@ impl Disk {
         self.lock().used()
     }
 
-    /// From now on, or no longer, there is no space for a file of this name: for what is created under
-    /// it, with `.tmp` behind it as well.
+    /// From now on, or no longer, there is no space for a file of this name, with `.tmp` behind it as
+    /// well, or for what is in a folder of this name.
     pub(crate) fn fail_writes_of(&self, path: Option<&Path>) {
         self.lock().full_for = path.map(Path::to_owned);
     }
@@ -220,6 +227,18 @@ impl Disk {
     /// How often it was asked how much space there is.
     pub(crate) fn looks(&self) -> u64 {
         self.lock().looks
+    }
+
+    /// Waits until what was looked at or created so far is as wanted.
+    pub(crate) async fn until(&self, wanted: impl Fn(&Self) -> bool) {
+        loop {
+            // Listens before it looks, so that nothing is missed in between.
+            let counted = self.counted.notified();
+            if wanted(self) {
+                return;
+            }
+            counted.await;
+        }
     }
 
     /// How many files were ever created in a directory.
@@ -303,7 +322,7 @@ impl Disk {
 
     /// Another disk, as this one is now.
     pub(crate) fn fork(&self) -> Self {
-        Self(Arc::new(Mutex::new(self.lock().clone())))
+        Self { state: Arc::new(Mutex::new(self.lock().clone())), counted: Arc::default() }
     }
 
     /// The process dies, the machine goes on: what was not flushed is seen still, and a power cut may
@@ -321,6 +340,7 @@ impl Disk {
             Open::New => state.create(path)?,
             Open::Existing => state.find(path)?,
         };
+        self.counted.notify_waiters();
         Ok(Box::new(Handle { disk: self.clone(), inode, boot: state.boot }))
     }
 
@@ -379,7 +399,7 @@ impl State {
     fn is_full_for(&self, inode: u64) -> bool {
         let Some(full) = &self.full_for else { return false };
         let named = self.names.iter().filter(|(_, of)| **of == inode).map(|(path, _)| path);
-        named.into_iter().any(|path| path == full || path.with_extension("") == *full)
+        named.into_iter().any(|path| path.starts_with(full) || path.with_extension("") == *full)
     }
 
     fn apply(&mut self, inode: u64, change: Change) -> io::Result<()> {
@@ -421,190 +441,5 @@ impl State {
             change.apply(&mut inode.durable);
         }
         Ok(())
-    }
-}
-
-/// An open file of one boot.
-#[derive(Debug)]
-struct Handle {
-    disk: Disk,
-    inode: u64,
-    boot: u64,
-}
-
-impl Handle {
-    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.disk.lock();
-        if state.boot != self.boot {
-            return Err(no_power());
-        }
-        state.alive()?;
-        Ok(state)
-    }
-}
-
-impl StorageBackend for Handle {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.state()?.inodes[&self.inode].live.len() as u64)
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let mut state = self.state()?;
-        state.reads += 1;
-        match &mut state.reads_left {
-            Some(0) => return Err(io::Error::other("the disk does not read")),
-            Some(left) => *left -= 1,
-            None => {}
-        }
-        let bytes = &state.inodes[&self.inode].live;
-        let found = bytes.get(offset as usize..offset as usize + out.len());
-        out.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.state()?.apply(self.inode, Change::Len(len))
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.state()?.sync(self.inode)
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.state()?.apply(self.inode, Change::Write(offset, data.to_vec()))
-    }
-    fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
-        Err(BackendError::Unsupported)
-    }
-}
-
-impl WriteFile for Handle {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.state()?;
-        let end = state.inodes[&self.inode].live.len() as u64;
-        state.apply(self.inode, Change::Write(end, bytes.to_vec()))
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        self.state()?.sync(self.inode)
-    }
-}
-
-impl ReadFile for Handle {
-    fn len(&self) -> io::Result<u64> {
-        StorageBackend::len(self)
-    }
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        StorageBackend::read(self, offset, buffer)
-    }
-}
-
-struct Locked {
-    disk: Disk,
-    path: PathBuf,
-    boot: u64,
-}
-
-impl Lock for Locked {}
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        let mut state = self.disk.lock();
-        if state.boot == self.boot {
-            state.locked.remove(&self.path);
-        }
-    }
-}
-
-impl Files for Disk {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        state.alive()?;
-        if state.read_only && !state.dirs.contains(dir) {
-            return Err(ErrorKind::ReadOnlyFilesystem.into());
-        }
-        // Directories are durable at once here; their names are not what is tested.
-        state.dirs.extend(dir.ancestors().map(Path::to_owned));
-        Ok(())
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.lock();
-        state.alive()?;
-        if !state.dirs.contains(dir) {
-            return Err(ErrorKind::NotFound.into());
-        }
-        let names = state.names.keys().filter(|path| path.parent() == Some(dir));
-        Ok(names.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
-    }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
-        let state = self.lock();
-        Ok(Box::new(self.handle(state.find(path)?, state.boot)))
-    }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
-        let mut state = self.lock();
-        Ok(Box::new(self.handle(state.create(path)?, state.boot)))
-    }
-    fn resume(&self, path: &Path, len: u64) -> io::Result<Box<dyn WriteFile>> {
-        let mut state = Disk::lock(self);
-        let inode = state.find(path)?;
-        state.apply(inode, Change::Len(len))?;
-        Ok(Box::new(self.handle(inode, state.boot)))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        let inode = state.find(from)?;
-        state.change()?;
-        // One change for both names would be needed where the order of two could be split; a
-        // journal keeps a rename whole, and a file under both names is harmless.
-        state.rename_to(Naming::Put(to.to_owned(), inode));
-        state.rename_to(Naming::Remove(from.to_owned()));
-        Ok(())
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        state.find(path)?;
-        state.change()?;
-        if state.stuck.as_deref() == Some(path) {
-            return Err(ErrorKind::PermissionDenied.into());
-        }
-        state.rename_to(Naming::Remove(path.to_owned()));
-        Ok(())
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.lock();
-        state.change()?;
-        if state.syncs_fail {
-            return Err(io::Error::other("the flush failed"));
-        }
-        let all = std::mem::take(&mut state.unsynced_names);
-        let (synced, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|naming| naming.dir() == Some(dir));
-        for naming in synced {
-            naming.apply(&mut state.durable_names);
-        }
-        state.unsynced_names = rest;
-        Ok(())
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Lock>>> {
-        let mut state = Disk::lock(self);
-        state.alive()?;
-        if !state.locked.insert(path.to_owned()) {
-            return Ok(None);
-        }
-        Ok(Some(Box::new(Locked { disk: self.clone(), path: path.to_owned(), boot: state.boot })))
-    }
-    fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
-        let mut state = Disk::lock(self);
-        if state.used() + bytes > state.capacity.unwrap_or(u64::MAX) {
-            return Err(ErrorKind::StorageFull.into());
-        }
-        let inode = state.create(path)?;
-        // It has its space and its length, and no bytes that matter.
-        state.apply(inode, Change::Len(bytes))?;
-        state.inodes.get_mut(&inode).expect("just made").reserved = bytes;
-        state.sync(inode)
-    }
-    fn allocated(&self, path: &Path) -> io::Result<u64> {
-        let state = Disk::lock(self);
-        Ok(state.inodes[&state.find(path)?].space())
-    }
-    fn available(&self, _dir: &Path) -> io::Result<u64> {
-        let mut state = Disk::lock(self);
-        state.looks += 1;
-        Ok(state.capacity.unwrap_or(u64::MAX).saturating_sub(state.used()))
     }
 }
