@@ -1,5 +1,6 @@
 //! What is taken while there is little room on the disk, and who is asked for some.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,8 +35,39 @@ struct State<RT: Runtime> {
     short: usize,
     /// A snapshot that was begun and for which there was none.
     too_large: Option<TooLarge<RT>>,
-    /// Bytes of commands of earlier leaders that were taken since the last entries that found room.
-    tail: usize,
+    tail: Tail,
+}
+
+/// Commands of earlier leaders that were taken since the last entries that found room: by index, their
+/// term and length. What is sent again counts once.
+#[derive(Default)]
+struct Tail {
+    taken: BTreeMap<u64, (u64, usize)>,
+    bytes: usize,
+}
+
+impl Tail {
+    /// Whether these entries, of index, term and length, are taken as well, of at most `limit` bytes; the
+    /// first are, however many.
+    fn takes(&mut self, entries: &[(u64, u64, usize)], limit: usize) -> bool {
+        // From there on they take the place of what the log has.
+        let replaced = entries.iter().find(|(index, term, _)| self.replaces(*index, *term));
+        let from = replaced.map_or(u64::MAX, |(index, ..)| *index);
+        let gone: usize = self.taken.range(from..).map(|(_, (_, bytes))| bytes).sum();
+        let new = entries.iter().filter(|(index, ..)| *index >= from || !self.taken.contains_key(index));
+        let (kept, bytes) = (self.bytes - gone, new.map(|(.., bytes)| bytes).sum::<usize>());
+        let takes = bytes == 0 || kept == 0 || kept.saturating_add(bytes) <= limit;
+        if takes {
+            drop(self.taken.split_off(&from));
+            self.bytes = kept + bytes;
+            self.taken.extend(entries.iter().map(|(index, term, bytes)| (*index, (*term, *bytes))));
+        }
+        takes
+    }
+
+    fn replaces(&self, index: u64, term: u64) -> bool {
+        self.taken.get(&index).is_some_and(|(taken, _)| *taken != term)
+    }
 }
 
 struct TooLarge<RT: Runtime> {
@@ -52,7 +84,7 @@ pub(super) struct Short<RT: Runtime>(Arc<Room<RT>>);
 
 impl<RT: Runtime> Room<RT> {
     pub(super) fn new(storage: Arc<dyn Storage>) -> Arc<Self> {
-        let state = State { short: 0, too_large: None, tail: 0 };
+        let state = State { short: 0, too_large: None, tail: Tail::default() };
         Arc::new(Self { storage, state: Mutex::new(state) })
     }
 
@@ -124,18 +156,6 @@ impl<RT: Runtime> Room<RT> {
     pub(super) fn restored(&self) {
         self.state().too_large = None;
     }
-
-    /// Whether so many bytes more of commands are taken, of at most `limit` while room is short; the first
-    /// are, however many.
-    fn takes(&self, bytes: usize, limit: usize) -> bool {
-        let mut state = self.state();
-        let taken = state.tail.saturating_add(bytes);
-        let takes = taken <= limit || state.tail == 0 || bytes == 0;
-        if takes {
-            state.tail = taken;
-        }
-        takes
-    }
 }
 
 impl<RT: Runtime> Drop for Short<RT> {
@@ -158,7 +178,7 @@ impl<RT: Runtime> Group<RT> {
     pub(super) fn has_room_for(&self, term: u64, entries: &[Entry]) -> bool {
         match self.health() {
             Health::Ok => {
-                self.room.state().tail = 0;
+                self.room.state().tail = Tail::default();
                 true
             }
             Health::Low => {
@@ -168,12 +188,14 @@ impl<RT: Runtime> Group<RT> {
                 let small = |entry: &Entry| {
                     entry.encoded.len() <= SMALL && !matches!(entry.payload, Payload::Commands(_))
                 };
-                let mut large = entries.iter().filter(|entry| !there(entry) && !small(entry));
-                let left = large.try_fold(0, |bytes, entry| {
-                    let earlier = *entry.log_id.leader_id < term;
-                    earlier.then_some(bytes + entry.encoded.len())
-                });
-                left.is_some_and(|bytes| self.room.takes(bytes, self.max_unflushed() / TAIL))
+                let large = entries.iter().filter(|entry| !there(entry) && !small(entry));
+                let of_earlier = |entry: &Entry| {
+                    let written = *entry.log_id.leader_id;
+                    (written < term).then_some((entry.log_id.index, written, entry.encoded.len()))
+                };
+                let left: Option<Vec<_>> = large.map(of_earlier).collect();
+                let limit = self.max_unflushed() / TAIL;
+                left.is_some_and(|left| self.room.state().tail.takes(&left, limit))
             }
             _ => entries.is_empty(),
         }
@@ -207,12 +229,28 @@ mod tests {
     }
 
     #[test]
-    fn of_earlier_leaders_the_first_is_taken_and_then_no_more_than_the_limit() {
-        let room = room();
-        assert!(room.takes(0, 100) && room.takes(200, 100), "one command may be larger than the limit");
-        assert!(!room.takes(1, 100) && room.takes(0, 100));
-        room.state().tail = 0;
-        assert!(room.takes(60, 100) && room.takes(40, 100) && !room.takes(1, 100));
+    fn of_earlier_leaders_the_first_are_taken_and_then_no_more_than_the_limit() {
+        let mut tail = Tail::default();
+        assert!(tail.takes(&[], 100));
+        assert!(tail.takes(&[(1, 1, 200)], 100), "one command may be larger than the limit");
+        assert!(!tail.takes(&[(2, 1, 1)], 100));
+        assert!(tail.takes(&[], 100) && tail.takes(&[(1, 1, 200)], 100), "it has that one");
+        let mut tail = Tail::default();
+        assert!(tail.takes(&[(1, 1, 60)], 100) && tail.takes(&[(2, 1, 40)], 100));
+        assert!(!tail.takes(&[(3, 1, 1)], 100));
+    }
+
+    #[test]
+    fn what_an_earlier_leader_left_counts_once_however_often_it_is_sent() {
+        let mut tail = Tail::default();
+        for _ in 0..10 {
+            assert!(tail.takes(&[(1, 1, 30), (2, 1, 30)], 100));
+        }
+        assert!(tail.takes(&[(2, 1, 30), (3, 1, 40)], 100));
+        assert!(!tail.takes(&[(3, 1, 40), (4, 1, 1)], 100));
+        // Another leader's takes the place of all from there on.
+        assert!(tail.takes(&[(2, 2, 20)], 100) && tail.takes(&[(3, 2, 50)], 100));
+        assert!(!tail.takes(&[(4, 2, 1)], 100));
     }
 
     #[test]
