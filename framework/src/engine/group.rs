@@ -38,7 +38,7 @@ use crate::node::config::Config;
 use crate::node::status::Role;
 use crate::state_machine::DecodeError;
 use crate::state_machine::erased::{Answer, ErasedMachine};
-use crate::storage::{Flushed, GroupState, Storage, Write};
+use crate::storage::{Flushed, GroupState, Health, Storage, Write};
 use crate::types::{ClusterId, GroupId, LogId, LogIndex, LogTime, Member, Membership, NodeId};
 use crate::watch::Watched;
 
@@ -90,7 +90,7 @@ pub(crate) struct Group<RT: Runtime> {
     pub(super) room: Arc<Room<RT>>,
 }
 
-type Library<RT> = Raft<TypeConfig<RT>, Machine<RT>>;
+pub(super) type Library<RT> = Raft<TypeConfig<RT>, Machine<RT>>;
 type AppendAnswer<RT> = Result<StreamAppendResult<TypeConfig<RT>>, Fatal<TypeConfig<RT>>>;
 
 pub(super) struct Parts {
@@ -168,7 +168,7 @@ impl<RT: Runtime> Group<RT> {
         let applier =
             opening.map_err(|source| MachineError::Failed { doing: "start", source: source.into() })??;
         let room = Room::<RT>::new(storage.clone());
-        let mut room_to_restore = Ok(None);
+        let (mut _short, mut room_to_restore) = (None, Ok(()));
         if applier.durable() {
             let stored = storage.snapshot(group).await?.map(|stored| (stored.covers, stored.len));
             let applied = applier.state().0.as_ref().map(to_log_id);
@@ -179,7 +179,7 @@ impl<RT: Runtime> Group<RT> {
                     snapshot::forget(&*storage, group, applied).await;
                 }
                 // To be restored. The need is an estimate: it is tried whatever room there is.
-                (Some((_, len)), _) => room_to_restore = room.wait(&applier, len).await,
+                (Some((_, len)), _) => (_short, room_to_restore) = room.wait(&applier, len).await,
                 (None, _) => {}
             }
             log.purge_after(applier.clone());
@@ -198,7 +198,10 @@ impl<RT: Runtime> Group<RT> {
         let started = Raft::new(options.node_id.0, library, network, log, machine).await;
         let raft = match (started, applier.failure.get(), room_to_restore) {
             (Ok(raft), ..) => raft,
-            (Err(_), Some(_), Err(no_room)) => return Err(no_room.into()),
+            (Err(_), Some(failure), Err(no_room)) => {
+                tracing::warn!(%failure, "a snapshot for which there was no room was not restored");
+                return Err(no_room.into());
+            }
             (Err(error), failure, _) => {
                 return Err(StartError::Engine { detail: failure.unwrap_or_else(|| error.to_string()) });
             }
@@ -462,11 +465,14 @@ impl<RT: Runtime> Group<RT> {
     /// Moves the log's clock on when a deadline of the machine has come with no entry on the way.
     async fn tick_when_due(self: Arc<Self>) {
         const LOOK_AGAIN: Duration = Duration::from_millis(200);
+        const WHEN_LOW: Duration = Duration::from_secs(1);
         let mut deadlines = self.applier.deadline.watch();
         loop {
             let Some(Some(deadline)) = deadlines.until(Option::is_some).await else { return };
             let view = self.view.get();
-            let now = if view.role == Role::Leader { self.clock.now(view.term.0) } else { None };
+            // Without room nothing is appended that can wait.
+            let leads = view.role == Role::Leader && self.health() <= Health::Low;
+            let now = if leads { self.clock.now(view.term.0) } else { None };
             match now {
                 Some(now) if now >= deadline && self.applier.time() < deadline => {
                     let (tx, rx) = futures::channel::oneshot::channel();
@@ -477,6 +483,9 @@ impl<RT: Runtime> Group<RT> {
                     if rx.await != Ok(true) {
                         // Refused at once while this leader's lease is over: not again at once.
                         RT::sleep(LOOK_AGAIN).await;
+                    } else if self.health() != Health::Ok {
+                        // Whoever is short of room takes every tick: they are to be few.
+                        RT::sleep(WHEN_LOW).await;
                     }
                 }
                 Some(now) if now < deadline => {

@@ -1,6 +1,7 @@
 //! What this node does with what a peer's leader sends: entries and snapshots.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -142,12 +143,20 @@ impl<RT: Runtime> Group<RT> {
         let (requests, input) = mpsc::channel(AHEAD);
         let answers = self.append(input);
         let (tx, rx) = (session.stream.tx, session.stream.rx);
-        let intake = Intake::default();
-        let reading = self.read_appends(peer, first, rx, requests, &intake);
+        let (intake, refused) = (Intake::default(), AtomicBool::new(false));
+        let reading = self.read_appends(peer, first, rx, requests, &intake, &refused);
         let answering = self.answer_appends(tx, answers, &intake);
-        match RT::select2(answering, reading).await {
-            Select2::First(result) | Select2::Second(result) => result,
+        let mut tx = match RT::select2(answering, reading).await {
+            Select2::First(answered) => answered?,
+            Select2::Second(result) => return result,
+        };
+        if !refused.load(Ordering::Relaxed) {
+            return Ok(tx.close().await?);
         }
+        // The leader comes again at once.
+        self.put_off().await;
+        tx.close().await?;
+        Err(ReceiveError::DiskFull)
     }
 
     async fn read_appends(
@@ -157,21 +166,29 @@ impl<RT: Runtime> Group<RT> {
         mut rx: FrameStream,
         mut requests: mpsc::Sender<AppendEntriesRequest<TypeConfig<RT>>>,
         intake: &Intake,
+        refused: &AtomicBool,
     ) -> Result<(), ReceiveError> {
         let mut body = first;
         loop {
             let len = body.len();
-            let request = wire::read_append::<RT>(self.group(), body)?;
+            let mut request = wire::read_append::<RT>(self.group(), body)?;
             check_sender(peer, &request.vote)?;
-            // What is queued completes from the reserve; little is to be added to it. To the leader this
-            // node looks unreachable.
-            if !self.has_room_for(request.vote.leader_id.term, &request.entries) {
-                return Err(ReceiveError::DiskFull);
+            // What is queued completes from the reserve; little is to be added to it.
+            let taken = self.has_room_for(&request.vote, &request.entries).await;
+            let whole = taken == request.entries.len();
+            request.entries.truncate(taken);
+            if whole || taken > 0 {
+                // What is taken in waits for the disk in memory: a bound on that is the leader's brake.
+                intake.take(len, self.max_unflushed()).await;
+                if requests.send(request).await.is_err() {
+                    // The engine takes no more: its answers say why, and end the stream.
+                    return futures::future::pending().await;
+                }
             }
-            // What is taken in waits for the disk in memory: a bound on that is the leader's brake.
-            intake.take(len, self.max_unflushed()).await;
-            if requests.send(request).await.is_err() {
-                // The engine takes no more: its answers say why, and end the stream.
+            if !whole {
+                // What was taken is still answered; then this node looks unreachable to the leader.
+                refused.store(true, Ordering::Relaxed);
+                drop(requests);
                 return futures::future::pending().await;
             }
             let Some(bytes) = rx.next().await else {
@@ -194,7 +211,7 @@ impl<RT: Runtime> Group<RT> {
         mut tx: FrameSink,
         answers: impl futures::Stream<Item = Result<openraft::raft::StreamAppendResult<TypeConfig<RT>>, E>> + Send,
         intake: &Intake,
-    ) -> Result<(), ReceiveError> {
+    ) -> Result<FrameSink, ReceiveError> {
         let mut answers = std::pin::pin!(answers);
         while let Some(answer) = answers.next().await {
             let Ok(result) = answer else { return Err(ReceiveError::Stopped) };
@@ -205,7 +222,7 @@ impl<RT: Runtime> Group<RT> {
             tx.send(out.freeze()).await?;
             intake.give_back();
         }
-        Ok(tx.close().await?)
+        Ok(tx)
     }
 
     /// Receives the snapshot that `first` announces, whole, and then installs it.
@@ -240,23 +257,18 @@ impl<RT: Runtime> Group<RT> {
         begin: SnapshotBegin,
         session: &mut Session,
     ) -> Result<Vote, ReceiveError> {
-        let _short = self.admits(begin.len).await?;
-        let mut arriving = self.go_on(&begin, session).await?;
+        let short = self.admits(begin.len).await?;
+        let begun = now::<RT>();
+        let failed = |error: &ReceiveError, bytes| self.room.failed(error, begin.len.max(bytes), begun);
+        let arriving = self.go_on(&begin, session).await;
+        let mut arriving = arriving.inspect_err(|error| failed(error, 0))?;
         self.tell(session, Kind::SnapshotFrom, arriving.received).await?;
         let mut received = self.receive_chunks(session, &mut arriving).await;
         if received.is_ok() {
             // Once more, before there is no way back: a restore that finds no room stops the node.
             received = self.check_room(arriving.received).await;
         }
-        match received {
-            Err(ReceiveError::Restore(RestoreError::NoRoom { .. })) => {
-                self.room.too_large(begin.len.max(arriving.received), false);
-            }
-            Err(ReceiveError::Storage(StorageError::Full { .. })) => {
-                self.room.too_large(begin.len.max(arriving.received), true);
-            }
-            _ => {}
-        }
+        let received = received.inspect_err(|error| failed(error, arriving.received));
         let received = received.and_then(|()| self.check_whole(&begin, arriving.decoder));
         let writer = arriving.writer;
         let header = match received {
@@ -271,16 +283,19 @@ impl<RT: Runtime> Group<RT> {
         let vote = begin.vote;
         let meta = snapshot::meta(&header)?;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(writer) };
-        let installing =
-            self.call(move |raft| async move { raft.install_full_snapshot(vote, snapshot).await });
+        let taken = self.room.installing(short);
+        // Seen through, whatever becomes of the stream.
+        let installing = self.call(move |raft| async move {
+            let installed = raft.install_full_snapshot(vote, snapshot).await;
+            if installed.is_ok() {
+                taken.done();
+            }
+            installed
+        });
         let mut installing = std::pin::pin!(installing);
         loop {
             match RT::select2(installing.as_mut(), RT::sleep(SIGN_OF_LIFE)).await {
-                Select2::First(response) => {
-                    let vote = response.map_err(|_| ReceiveError::Stopped)?.vote;
-                    self.room.restored();
-                    return Ok(vote);
-                }
+                Select2::First(response) => return Ok(response.map_err(|_| ReceiveError::Stopped)?.vote),
                 Select2::Second(()) => self.tell(session, Kind::SnapshotAck, u64::MAX).await?,
             }
         }

@@ -117,6 +117,9 @@ impl<S: Storage> Storage for Shifted<S> {
     async fn remove_snapshot(&self, group: GroupId, upto: LogId) -> Result<(), StorageError> {
         self.inner.remove_snapshot(group, upto).await
     }
+    fn snapshot_room(&self) -> Option<u64> {
+        self.inner.snapshot_room()
+    }
     fn make_room(&self, wanted: bool) {
         self.inner.make_room(wanted);
     }

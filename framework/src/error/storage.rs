@@ -90,7 +90,7 @@ impl StorageError {
 
     /// Wraps an error of the operating system, or says [`Self::Full`] when it means that.
     pub fn io(doing: &'static str, path: impl Into<Option<PathBuf>>, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::StorageFull {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
             return Self::Full { doing };
         }
         Self::Io { doing, path: path.into(), source }

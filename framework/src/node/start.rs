@@ -334,8 +334,10 @@ impl<RT: Runtime> Core<RT> {
         while let Some(now) = current {
             // Looked at under the lock: of two that look at once the later one shows what is.
             self.status.update(|status| status.health = running.group.health());
-            if let Health::Low | Health::Full = now {
-                running.group.compact();
+            match now {
+                Health::Low | Health::Full => running.group.compact(),
+                _ if running.group.health() == Health::Ok => running.group.room_is_back(),
+                _ => {}
             }
             current = one.changed().await;
         }

@@ -252,6 +252,17 @@ pub trait Storage: Send + Sync + 'static {
         Watcher::fixed(Health::Ok)
     }
 
+    /// How many bytes a snapshot may take now, as far as can be told; `None` when it cannot.
+    ///
+    /// One that found no room ([`StorageError::Full`]) is taken again once this says that there is some.
+    /// Without it that is tried after a minute, and more seldom each time. The default is `None`.
+    ///
+    /// # Called by
+    /// the engine, before it takes a snapshot after one that found no room. It is answered at once.
+    fn snapshot_room(&self) -> Option<u64> {
+        None
+    }
+
     /// Says whether the node is short of room elsewhere, which may be on the same disk: the file of its
     /// machine.
     ///
@@ -318,6 +329,9 @@ impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
     }
     fn health(&self) -> Watcher<Health> {
         (**self).health()
+    }
+    fn snapshot_room(&self) -> Option<u64> {
+        (**self).snapshot_room()
     }
     fn make_room(&self, wanted: bool) {
         (**self).make_room(wanted);

@@ -151,6 +151,10 @@ impl Storage for RedbStorage {
         self.shared.health.watch()
     }
 
+    fn snapshot_room(&self) -> Option<u64> {
+        self.shared.snapshots.room()
+    }
+
     fn make_room(&self, wanted: bool) {
         self.queue.want_room(wanted);
     }

@@ -300,11 +300,15 @@ impl Snapshots {
         any
     }
 
+    /// How many bytes a snapshot may take, when that is known.
+    pub(crate) fn room(&self) -> Option<u64> {
+        self.files.available(&self.dir).ok().map(|available| available.saturating_sub(self.floor))
+    }
+
     /// Fails when a snapshot would take the space that the log needs.
     fn check_room(&self, bytes: usize) -> Result<(), StorageError> {
         // Where it is not known, the write says that there is none.
-        let available = self.files.available(&self.dir).unwrap_or(u64::MAX);
-        if available < self.floor.saturating_add(bytes as u64) {
+        if self.room().is_some_and(|room| room < bytes as u64) {
             return Err(StorageError::Full { doing: "write a snapshot" });
         }
         Ok(())

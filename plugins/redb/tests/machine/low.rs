@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use quorate::error::{NotApplied, WriteError};
-use quorate::node::status::Role;
 use quorate::storage::Health;
+use quorate::types::LogIndex;
 use quorate_redb::{Builder, MachineBuilder, RedbStorage};
 
 use crate::common::*;
@@ -78,8 +78,7 @@ async fn what_an_earlier_leader_left_does_not_keep_a_majority_from_serving() {
     let disks: Vec<Disk> = (0..3).map(|_| Disk::default()).collect();
     let nodes = start_each(&rig, numbered(&disks)).await;
     settle(&nodes).await;
-    let leads = nodes.iter().position(|running| running.node.status().get().role == Role::Leader);
-    let leads = leads.expect("it served");
+    let leads = leader_of(&nodes).await;
     let follows: Vec<usize> = (0..3).filter(|at| *at != leads).collect();
     for at in &follows {
         nearly_fill(&disks[*at]);
@@ -112,4 +111,36 @@ async fn what_an_earlier_leader_left_does_not_keep_a_majority_from_serving() {
     }
     let error = nodes[0].node.client().add("more".to_owned(), 1).await.expect_err("no room");
     assert!(matches!(error, WriteError::NotApplied(NotApplied::DiskFull)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_what_a_leader_sends_all_before_its_first_command_is_taken() {
+    let rig = Rig::new("low part", 3);
+    let disks: Vec<Disk> = (0..3).map(|_| Disk::default()).collect();
+    let nodes = start_each(&rig, numbered(&disks)).await;
+    settle(&nodes).await;
+    // A follower is away when another is elected, and while that one writes: what it lacks comes in one
+    // append.
+    let leads = leader_of(&nodes).await;
+    let follows = (leads + 1) % 3;
+    let mut nodes: Vec<Option<Running>> = nodes.into_iter().map(Some).collect();
+    for at in [follows, leads] {
+        nodes[at].take().expect("it is up").node.shutdown().await.expect("in good order");
+    }
+    nodes[leads] = Some(start(&rig, leads as u64 + 1, &disks[leads]).await);
+    let nodes: Vec<Running> = nodes.into_iter().flatten().collect();
+    nodes[0].add("one", 16).await;
+    let first = nodes[0].node.client().with_timeout(LIMIT).position().await.expect("a majority");
+    let first = first.expect("it was applied");
+    for name in ["two", "three"] {
+        nodes[0].add(name, 16).await;
+    }
+    nearly_fill(&disks[follows]);
+    let away = start(&rig, follows as u64 + 1, &disks[follows]).await;
+    let before = LogIndex(first - 1);
+    let status = away.until("it has what is no command", |status| status.last_log == Some(before)).await;
+    assert_eq!(status.health, Health::Low);
+    disks[follows].set_capacity(disks[follows].used() + 2 * MARK);
+    away.until("it has the rest", |status| status.last_log > Some(before)).await;
+    settle(&[away]).await;
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use futures::{FutureExt, future};
 use quorate::client::Consistency;
 use quorate::error::{StartError, WriteError};
 use quorate::node::config::{Config, ConfigBuilder};
-use quorate::node::status::Status;
+use quorate::node::status::{Role, Status};
 use quorate::transport::MemoryNetwork;
 use quorate::types::{Member, PeerId};
 use quorate::{Cluster, Node};
@@ -135,6 +136,19 @@ pub(crate) async fn settle(nodes: &[Running]) {
         // A linearizable read is answered from here, once as much is applied here.
         running.node.client().with_timeout(LIMIT).commands().await.expect("a majority");
     }
+}
+
+/// Which of the nodes leads, once one says so.
+pub(crate) async fn leader_of(nodes: &[Running]) -> usize {
+    let leads = |(at, running): (usize, &'_ Running)| {
+        let mut status = running.node.status();
+        async move {
+            status.until(|status| status.role == Role::Leader).await.expect("the node lives");
+            at
+        }
+        .boxed()
+    };
+    within("one leads", future::select_all(nodes.iter().enumerate().map(leads))).await.0
 }
 
 /// Adds until that is refused; how often it was not, and why it was.

@@ -189,6 +189,10 @@ impl<S: Storage> Storage for ObservedStorage<S> {
         self.storage.health()
     }
 
+    fn snapshot_room(&self) -> Option<u64> {
+        self.storage.snapshot_room()
+    }
+
     fn make_room(&self, wanted: bool) {
         self.storage.make_room(wanted);
     }
