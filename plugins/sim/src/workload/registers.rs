@@ -107,19 +107,21 @@ impl Workload for RegistersWorkload {
     }
 
     fn judge(&self, history: History<'_>) -> (Verdict, String) {
-        let mut keys: BTreeMap<u64, Vec<Operation<RegisterOp>>> = BTreeMap::new();
-        for (key, operation) in history.records.iter().filter_map(operation) {
-            keys.entry(key).or_default().push(operation);
+        let mut keys: BTreeMap<u64, (Vec<Operation<RegisterOp>>, Vec<&Record>)> = BTreeMap::new();
+        for record in history.records {
+            let Some((key, operation)) = operation(record) else { continue };
+            let (operations, records) = keys.entry(key).or_default();
+            operations.push(operation);
+            records.push(record);
         }
-        for (key, operations) in keys {
+        for (key, (operations, records)) in keys {
             let verdict = check(&Register, &operations, BUDGET);
             if let Verdict::NotLinearizable { stuck, .. } = verdict {
-                let around = &operations[stuck.saturating_sub(4)..(stuck + 5).min(operations.len())];
-                let around: Vec<String> = around.iter().map(|op| format!("{op:?}")).collect();
-                return (
-                    verdict,
-                    format!("register {key}, at {:?}, among\n{}", operations[stuck], around.join("\n")),
-                );
+                let Record { call, node, ended, .. } = records[stuck];
+                let said = self.describe(call, ended.as_ref().map(|(_, answer)| answer));
+                let what =
+                    format!("register {key}: no order of the calls explains `{said}`, told by n{node}");
+                return (verdict, what);
             }
             if verdict == Verdict::Undecided {
                 return (verdict, format!("register {key}: given up after {BUDGET} steps"));
