@@ -7,11 +7,11 @@ use std::time::Duration;
 use quorate::error::StartError;
 use quorate::node::config::Config;
 use quorate::node::status::{Phase, Role, Status};
-use quorate::types::NodeId;
+use quorate::types::{LogIndex, NodeId};
 use quorate::{Cluster as Membership, Node};
 
 use crate::cut::{Cut, Cuts};
-use crate::ledger::{Ledger, LedgerClient};
+use crate::ledger::{Ledger, LedgerClient, LedgerCommand};
 use crate::rig::Rig;
 
 /// How long anything is waited for before it counts as never.
@@ -116,6 +116,14 @@ impl<R: Rig> Cluster<R> {
     pub async fn shut_down(&mut self, node: u64) {
         let stopping = self.nodes.remove(&node).expect("it runs");
         within("the node shuts down", stopping.shutdown()).await.expect("in good order");
+    }
+
+    /// Writes through `node`, and waits until its status shows as much: the index.
+    pub async fn write_shown(&self, node: u64, command: LedgerCommand) -> LogIndex {
+        let written = self.node(node).plain_client().write(&command).await.expect("a majority");
+        let index = written.position.index;
+        self.until(node, "shows what was written", |status| status.last_log >= Some(index)).await;
+        index
     }
 
     /// Waits until `wanted` holds at a node.

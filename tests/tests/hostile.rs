@@ -6,8 +6,9 @@ use futures::StreamExt;
 use quorate::error::{NotApplied, WriteError};
 use quorate::node::config::ConfigBuilder;
 use quorate::transport::{Lane, MAX_FRAME_BYTES, Transport};
-use quorate::types::{DiskId, Member, NodeId};
+use quorate::types::{DiskId, LogIndex, Member, NodeId};
 use quorate_tests::cluster::{Cluster, within};
+use quorate_tests::ledger::LedgerCommand;
 use quorate_tests::rig::Rig;
 use quorate_tests::rogue::{self, Claim};
 
@@ -110,8 +111,8 @@ async fn a_stranger_and_a_member_with_another_disk_are_refused<R: Rig>() {
 async fn a_forwarded_command_that_cannot_be_decoded_is_refused_before_append<R: Rig>() {
     let (cluster, transport, target, stolen) = with_rogue::<R>().await;
     let (to, _) = member(&cluster, target);
-    cluster.client(target).record(0, 0).await.expect("a majority");
-    cluster.settle().await;
+    let record = |serial| LedgerCommand::Record { writer: 0, serial };
+    cluster.write_shown(target, record(0)).await;
     let before = cluster.node(target).status().get().last_log;
     let unknown_id = vec![0xff, 0xff, 1, 2, 3];
     let cut = vec![1, 0];
@@ -128,7 +129,8 @@ async fn a_forwarded_command_that_cannot_be_decoded_is_refused_before_append<R: 
     }
     let after = cluster.node(target).status().get();
     assert_eq!((after.last_log, after.stopped()), (before, None), "nothing was appended");
-    cluster.client(target).record(0, 1).await.expect("unharmed");
+    let next = cluster.write_shown(target, record(1)).await;
+    assert_eq!(before, Some(LogIndex(next.get() - 1)), "nothing was appended");
 }
 
 async fn a_leader_in_the_name_of_another_is_refused<R: Rig>() {
@@ -153,8 +155,8 @@ async fn an_oversized_command_is_refused_before_append<R: Rig>() {
     cluster.config = config.build().expect("a good configuration");
     cluster.start_all().await;
     let leader = cluster.leader().await;
-    cluster.settle().await;
     for node in cluster.all() {
+        cluster.write_shown(leader, LedgerCommand::Record { writer: 0, serial: node }).await;
         let before = cluster.node(leader).status().get().last_log;
         let client = cluster.client(node).with_timeout(Duration::from_secs(5));
         let error = client.note("n".into(), "x".repeat(2_000)).await.expect_err("too large");

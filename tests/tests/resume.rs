@@ -16,6 +16,7 @@ use quorate::transport::{Admission, Duplex, FrameSink, Incoming, Lane, MemoryTra
 use quorate::types::{LogIndex, Member, PeerId};
 use quorate_redb::RedbStorage;
 use quorate_tests::cluster::Cluster;
+use quorate_tests::ledger::LedgerCommand;
 use quorate_tests::rig::Rig;
 use quorate_tests::small_disk::SmallDiskRig;
 
@@ -148,13 +149,12 @@ async fn behind() -> (Cluster<MeteredRig>, u64, u64) {
     let leader = cluster.leader().await;
     let follower = leader % 3 + 1;
     cluster.shut_down(follower).await;
+    let mut last = LogIndex(0);
     for note in 0..16 {
         let text = format!("{note:03} ").repeat(STATE as usize / 16 / 4);
-        cluster.client(leader).note(note.to_string(), text).await.expect("a majority");
+        last = cluster.write_shown(leader, LedgerCommand::Note { name: note.to_string(), text }).await;
     }
-    let whole = |status: &Status| {
-        status.last_log.is_some() && status.snapshot.map(|covers| covers.index) == status.last_log
-    };
+    let whole = |status: &Status| status.snapshot.is_some_and(|covers| covers.index >= last);
     cluster.until(leader, "has a snapshot of all of it", whole).await;
     cluster.until(leader, "has purged all of it", |status| status.purged.is_some()).await;
     (cluster, leader, follower)

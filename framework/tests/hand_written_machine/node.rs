@@ -42,7 +42,8 @@ async fn a_leader_stops_and_the_others_go_on() {
         let applied = node.plain_client().write(&take(name)).await.expect("a healthy cluster");
         assert_eq!(applied.response, Number(None), "it was free");
     }
-    let leader = nodes[0].status().get().leader.expect("there is one");
+    let status = nodes[0].status().until(|status| status.leader.is_some()).await.expect("it lives");
+    let leader = status.leader.expect("there is one");
     let at = usize::try_from(leader.get()).expect("small") - 1;
     nodes.remove(at).shutdown().await.expect("in good order");
     for (taken, name, node) in [(4, "d", &nodes[0]), (5, "e", &nodes[1])] {
