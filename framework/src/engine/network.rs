@@ -25,7 +25,7 @@ use openraft::{RaftNetworkFactory, Snapshot};
 use super::runtime::{Point, Runtime, Select2, Select3, before, now};
 use super::send_snapshot::{SendError, send_snapshot};
 use super::snapshot::SnapshotData;
-use super::types::{CommittedLeaderId, Record, TypeConfig, Vote};
+use super::types::{CommittedLeaderId, RaftLogId, Record, TypeConfig, Vote};
 use super::wire;
 use crate::format::frame::Kind;
 use crate::host::{Call, CallError, Host, OpenError, Session, Status, expect_frame, patience};
@@ -282,6 +282,7 @@ struct Timer<RT: Runtime> {
 struct Sent<RT: Runtime> {
     at: RT::Instant,
     bytes: usize,
+    last: Option<RaftLogId>,
 }
 
 enum Event<RT: Runtime> {
@@ -300,8 +301,10 @@ where
         // Taken out while in use: a pipeline that is dropped half-way takes its stream with it.
         let mut session = self.session.take()?;
         match self.advance(&mut session).await {
-            Ok(Some(result)) => {
-                if result.is_ok() {
+            Ok(Some((result, whole))) => {
+                // After an append that was taken in part nothing more comes over the stream: the library
+                // goes on from there with another.
+                if result.is_ok() && whole {
                     self.session = Some(session);
                 }
                 Some((Ok(result), self))
@@ -314,11 +317,12 @@ where
         }
     }
 
-    /// Sends and waits until there is an answer; `None` when all were given and no more come.
+    /// Sends and waits until there is an answer, and says whether it is to a whole append; `None` when all
+    /// were given and no more come.
     async fn advance(
         &mut self,
         session: &mut Session,
-    ) -> Result<Option<StreamAppendResult<TypeConfig<RT>>>, PeerError> {
+    ) -> Result<Option<(StreamAppendResult<TypeConfig<RT>>, bool)>, PeerError> {
         loop {
             if let Some(request) = self.next.take() {
                 self.send(session, &request).await?;
@@ -329,13 +333,12 @@ where
             match self.event(session).await? {
                 Event::Answer(Some((_, body))) => {
                     let result = wire::read_append_result::<RT>(body).map_err(OpenError::from)?;
-                    if self.unanswered.pop_front().is_none() {
-                        return Err(PeerError::Ended);
-                    }
+                    let Some(sent) = self.unanswered.pop_front() else { return Err(PeerError::Ended) };
                     if let Some(first) = self.unanswered.front_mut() {
                         first.at = now::<RT>();
                     }
-                    return Ok(Some(result));
+                    let whole = result.as_ref().map_or(true, |matching| *matching >= sent.last);
+                    return Ok(Some((result, whole)));
                 }
                 Event::Answer(None) => return Err(PeerError::Ended),
                 Event::Request(Some(request)) => self.next = Some(request),
@@ -370,7 +373,8 @@ where
             Some(result) => result.map_err(OpenError::from)?,
             None => return Err(PeerError::Timeout),
         }
-        self.unanswered.push_back(Sent { at: now::<RT>(), bytes });
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        self.unanswered.push_back(Sent { at: now::<RT>(), bytes, last });
         if RT::reaches(Point::AppendLost) { Err(PeerError::Ended) } else { Ok(()) }
     }
 

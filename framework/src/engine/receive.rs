@@ -146,17 +146,19 @@ impl<RT: Runtime> Group<RT> {
         let (intake, refused) = (Intake::default(), AtomicBool::new(false));
         let reading = self.read_appends(peer, first, rx, requests, &intake, &refused);
         let answering = self.answer_appends(tx, answers, &intake);
-        let mut tx = match RT::select2(answering, reading).await {
-            Select2::First(answered) => answered?,
-            Select2::Second(result) => return result,
+        let answering = async {
+            let mut tx = answering.await?;
+            if !refused.load(Ordering::Relaxed) {
+                return Ok(tx.close().await?);
+            }
+            // The leader comes again at once.
+            self.put_off().await;
+            tx.close().await?;
+            Err(ReceiveError::DiskFull)
         };
-        if !refused.load(Ordering::Relaxed) {
-            return Ok(tx.close().await?);
+        match RT::select2(answering, reading).await {
+            Select2::First(result) | Select2::Second(result) => result,
         }
-        // The leader comes again at once.
-        self.put_off().await;
-        tx.close().await?;
-        Err(ReceiveError::DiskFull)
     }
 
     async fn read_appends(
@@ -168,15 +170,16 @@ impl<RT: Runtime> Group<RT> {
         intake: &Intake,
         refused: &AtomicBool,
     ) -> Result<(), ReceiveError> {
-        let mut body = first;
+        let (mut body, mut last) = (first, None);
         loop {
             let len = body.len();
             let mut request = wire::read_append::<RT>(self.group(), body)?;
             check_sender(peer, &request.vote)?;
             // What is queued completes from the reserve; little is to be added to it.
-            let taken = self.has_room_for(&request.vote, &request.entries).await;
+            let taken = self.has_room_for(&mut request, last).await;
             let whole = taken == request.entries.len();
             request.entries.truncate(taken);
+            last = request.entries.last().map_or(last, |entry| Some(entry.log_id));
             if whole || taken > 0 {
                 // What is taken in waits for the disk in memory: a bound on that is the leader's brake.
                 intake.take(len, self.max_unflushed()).await;
@@ -186,9 +189,11 @@ impl<RT: Runtime> Group<RT> {
                 }
             }
             if !whole {
-                // What was taken is still answered; then this node looks unreachable to the leader.
+                // What was taken is still answered; then this node looks unreachable to the leader, which
+                // may have sent more and reads no answer while that is on its way.
                 refused.store(true, Ordering::Relaxed);
                 drop(requests);
+                while rx.next().await.is_some_and(|frame| frame.is_ok()) {}
                 return futures::future::pending().await;
             }
             let Some(bytes) = rx.next().await else {
@@ -264,9 +269,14 @@ impl<RT: Runtime> Group<RT> {
         let mut arriving = arriving.inspect_err(|error| failed(error, 0))?;
         self.tell(session, Kind::SnapshotFrom, arriving.received).await?;
         let mut received = self.receive_chunks(session, &mut arriving).await;
+        // One at a time from here on: the room for it is looked at once more, before there is no way back. A
+        // restore that finds none stops the node.
+        let taken = self.room.installing(short);
         if received.is_ok() {
-            // Once more, before there is no way back: a restore that finds no room stops the node.
-            received = self.check_room(arriving.received).await;
+            received = match &taken {
+                Some(_) => self.check_room(arriving.received).await,
+                None => Err(ReceiveError::NoRoom),
+            };
         }
         let received = received.inspect_err(|error| failed(error, arriving.received));
         let received = received.and_then(|()| self.check_whole(&begin, arriving.decoder));
@@ -283,11 +293,10 @@ impl<RT: Runtime> Group<RT> {
         let vote = begin.vote;
         let meta = snapshot::meta(&header)?;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(writer) };
-        let taken = self.room.installing(short);
         // Seen through, whatever becomes of the stream.
         let installing = self.call(move |raft| async move {
             let installed = raft.install_full_snapshot(vote, snapshot).await;
-            if installed.is_ok() {
+            if let Some(taken) = taken.filter(|_| installed.as_ref().is_ok_and(|is| is.vote == vote)) {
                 taken.done();
             }
             installed

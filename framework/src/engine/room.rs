@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use openraft::raft::AppendEntriesRequest;
+
 use super::applier::Applier;
 use super::group::{Group, Library};
 use super::receive::ReceiveError;
 use super::runtime::{Runtime, now};
-use super::types::{Entry, Payload, RaftLogId, Vote};
+use super::types::{Entry, Payload, RaftLogId, TypeConfig};
 use crate::error::{RestoreError, StorageError};
 use crate::storage::{Health, Storage};
 
@@ -35,48 +37,35 @@ pub(super) struct Room<RT: Runtime> {
 struct State<RT: Runtime> {
     /// How many are short of room.
     short: usize,
-    /// How many snapshots are being installed, or wait for it.
-    installing: usize,
+    /// Whether a snapshot is being installed, or waits for it.
+    installing: bool,
     /// A snapshot that was begun and for which there was none.
     too_large: Option<TooLarge<RT>>,
     tail: Tail,
 }
 
 /// Commands of earlier leaders that were taken since the last entries that found room: by index, their
-/// term and length. What is sent again counts once.
+/// length. What is sent again counts once.
 #[derive(Default)]
-struct Tail {
-    taken: BTreeMap<u64, (u64, usize)>,
-    bytes: usize,
-}
+struct Tail(BTreeMap<u64, usize>);
 
 impl Tail {
-    /// How many of the first of these entries, of index, term and length, are taken as well, of at most
-    /// `limit` bytes; the first append is, however long.
-    fn takes(&mut self, entries: &[(u64, u64, usize)], limit: usize) -> usize {
-        // From there on they take the place of what the log has.
-        let replaced = entries.iter().find(|(index, term, _)| self.replaces(*index, *term));
-        let from = replaced.map_or(u64::MAX, |(index, ..)| *index);
-        let gone: usize = self.taken.range(from..).map(|(_, (_, bytes))| bytes).sum();
-        let kept = self.bytes - gone;
+    /// How many of the first of these entries, of index and length, are taken as well, of at most `limit`
+    /// bytes; the first append is, however long. They take the place of whatever the log has from there on.
+    fn takes(&mut self, entries: &[(u64, usize)], limit: usize) -> usize {
+        let Some((from, _)) = entries.first() else { return 0 };
+        let kept: usize = self.0.range(..from).map(|(_, bytes)| bytes).sum();
         let mut sum = kept;
-        let fits = |(index, _, bytes): &&(u64, u64, usize)| {
-            let new = *index >= from || !self.taken.contains_key(index);
-            sum += if new { *bytes } else { 0 };
+        let fits = |(_, bytes): &&(u64, usize)| {
+            sum += bytes;
             sum == kept || kept == 0 || sum <= limit
         };
         let taken = entries.iter().take_while(fits).count();
-        let entries = &entries[..taken];
-        if entries.last().is_some_and(|(index, ..)| *index >= from) {
-            drop(self.taken.split_off(&from));
+        if taken > 0 {
+            drop(self.0.split_off(from));
+            self.0.extend(entries[..taken].iter().copied().filter(|(_, bytes)| *bytes > 0));
         }
-        self.taken.extend(entries.iter().map(|(index, term, bytes)| (*index, (*term, *bytes))));
-        self.bytes = self.taken.values().map(|(_, bytes)| bytes).sum();
         taken
-    }
-
-    fn replaces(&self, index: u64, term: u64) -> bool {
-        self.taken.get(&index).is_some_and(|(taken, _)| *taken != term)
     }
 }
 
@@ -111,7 +100,7 @@ pub(super) struct Installing<RT: Runtime> {
 
 impl<RT: Runtime> Room<RT> {
     pub(super) fn new(storage: Arc<dyn Storage>) -> Arc<Self> {
-        let state = State { short: 0, installing: 0, too_large: None, tail: Tail::default() };
+        let state = State { short: 0, installing: false, too_large: None, tail: Tail::default() };
         Arc::new(Self { storage, state: Mutex::new(state) })
     }
 
@@ -161,19 +150,19 @@ impl<RT: Runtime> Room<RT> {
     fn needed(&self, bytes: u64) -> Option<u64> {
         let (believed, lacked) = {
             let state = self.state();
-            let too_large = state.too_large.as_ref().filter(|too_large| now::<RT>() < too_large.until);
-            let Some(too_large) = too_large else { return Some(bytes) };
+            let counts = |it: &&TooLarge<RT>| now::<RT>() < it.until || it.lacked == Lacked::Storage;
+            let Some(too_large) = state.too_large.as_ref().filter(counts) else { return Some(bytes) };
             (too_large.bytes, too_large.lacked)
         };
-        // What had arrived of it may have taken the room: it was on a disk as well.
-        let both = believed.saturating_mul(2);
-        let needed = if bytes == 0 { both } else { both.clamp(bytes, bytes.saturating_mul(2)) };
-        let has_room = match lacked {
-            Lacked::Machine => true,
-            Lacked::Storage => self.storage.snapshot_room().is_some_and(|room| room >= needed),
-            Lacked::Unknown => false,
-        };
-        has_room.then_some(needed)
+        let known = if bytes == 0 { believed } else { bytes };
+        match lacked {
+            // What had arrived of it may have taken the room: it was on a disk as well.
+            Lacked::Machine => Some(believed.saturating_mul(2).clamp(known, known.saturating_mul(2))),
+            Lacked::Storage => {
+                self.storage.snapshot_room().is_some_and(|room| room >= known).then_some(known)
+            }
+            Lacked::Unknown => None,
+        }
     }
 
     /// A snapshot of so many bytes, or of which there were so many, was begun at `begun`. Takes note when
@@ -195,10 +184,14 @@ impl<RT: Runtime> Room<RT> {
         state.too_large = Some(TooLarge { bytes: bytes.max(AT_LEAST), lacked, until, believed });
     }
 
-    /// A snapshot is installed from now on.
-    pub(super) fn installing(self: &Arc<Self>, short: Option<Short<RT>>) -> Installing<RT> {
-        self.state().installing += 1;
-        Installing { room: self.clone(), _short: short }
+    /// A snapshot is installed from now on; `None` while another is.
+    pub(super) fn installing(self: &Arc<Self>, short: Option<Short<RT>>) -> Option<Installing<RT>> {
+        let mut state = self.state();
+        if state.installing {
+            return None;
+        }
+        state.installing = true;
+        Some(Installing { room: self.clone(), _short: short })
     }
 
     /// Neither storage nor machine are short of room any more.
@@ -216,7 +209,7 @@ impl<RT: Runtime> Installing<RT> {
 
 impl<RT: Runtime> Drop for Installing<RT> {
     fn drop(&mut self) {
-        self.room.state().installing -= 1;
+        self.room.state().installing = false;
     }
 }
 
@@ -231,51 +224,71 @@ impl<RT: Runtime> Drop for Short<RT> {
 }
 
 impl<RT: Runtime> Group<RT> {
-    /// How many of the first of these entries, which come from the leader of `vote`, are taken.
+    /// How many of the first entries of an append are taken. `last` is the last entry that came over the
+    /// same stream, which may not be in the log yet.
     ///
     /// While room is short those without commands are: elections, changes of members and deadlines
     /// append them, they are few and small, and without them a majority that is short of room could
     /// have no leader that serves. Nor could it while commands of an earlier leader stand before them
     /// in the log: some of those are taken. New commands are refused, and what lies behind them with them.
-    pub(super) async fn has_room_for(&self, vote: &Vote, entries: &[Entry]) -> usize {
+    pub(super) async fn has_room_for(
+        &self,
+        request: &mut AppendEntriesRequest<TypeConfig<RT>>,
+        last: Option<RaftLogId>,
+    ) -> usize {
+        let (term, all) = (request.vote.leader_id.term, request.entries.len());
         match self.health() {
-            Health::Ok => entries.len(),
+            Health::Ok => {
+                self.room.is_back();
+                all
+            }
             // Refused anyway by the log, which has seen a later vote.
-            Health::Low if vote.leader_id.term < self.view.with(|view| view.term.0) => entries.len(),
+            Health::Low if term < self.view.with(|view| view.term.0) => all,
             Health::Low => {
-                let (there, limit) = (self.last_known(entries).await, self.max_unflushed() / TAIL);
-                let term = vote.leader_id.term;
+                let (matches, there) = self.last_known(request, last).await;
+                if !matches {
+                    // The log says so to the leader, and takes none of it.
+                    request.entries.clear();
+                    return 0;
+                }
+                let entries = &request.entries;
                 let small = |entry: &Entry| {
                     entry.encoded.len() <= SMALL && !matches!(entry.payload, Payload::Commands(_))
                 };
-                let of_earlier = |entry: &Entry| {
-                    let (index, written) = (entry.log_id.index, *entry.log_id.leader_id);
+                let is_taken = |entry: &Entry| {
                     let bytes = if small(entry) { 0 } else { entry.encoded.len() };
-                    (bytes == 0 || written < term).then_some((index, written, bytes))
+                    (bytes == 0 || *entry.log_id.leader_id < term).then_some((entry.log_id.index, bytes))
                 };
-                let new =
-                    entries.partition_point(|entry| there.is_some_and(|last| entry.log_id.index <= last));
-                let left: Vec<_> = entries[new..].iter().map_while(of_earlier).collect();
-                new + self.room.state().tail.takes(&left, limit)
+                let new = entries.partition_point(|entry| there >= Some(entry.log_id.index));
+                let left: Vec<_> = entries[new..].iter().map_while(is_taken).collect();
+                new + self.room.state().tail.takes(&left, self.max_unflushed() / TAIL)
             }
             _ => 0,
         }
     }
 
-    /// The index up to which the log has these entries: a leader that finds out how far it goes sends
-    /// what it has already.
-    async fn last_known(&self, entries: &[Entry]) -> Option<u64> {
-        let ids: Vec<RaftLogId> = entries.iter().map(|entry| entry.log_id).collect();
-        // What is equal at one index is equal up to there, and so is what is committed.
+    /// Whether the log has what stands before the entries of an append, and the index up to which it has
+    /// these: a leader that finds out how far it goes sends what it has already.
+    async fn last_known(
+        &self,
+        request: &AppendEntriesRequest<TypeConfig<RT>>,
+        last: Option<RaftLogId>,
+    ) -> (bool, Option<u64>) {
+        let committed = self.view.with(|view| view.committed).map(|committed| committed.index.0);
+        let before = request.prev_log_id;
+        let ids: Vec<RaftLogId> =
+            before.into_iter().chain(request.entries.iter().map(|it| it.log_id)).collect();
         let look = move |raft: Library<RT>| async move {
             let look = raft.with_raft_state(move |state| {
-                let known = ids.iter().rev().find(|id| state.log_ids.get(id.index).as_ref() == Some(id));
-                known.map(|id| id.index)
+                let has =
+                    |id: &&RaftLogId| Some(**id) == last || state.log_ids.get(id.index).as_ref() == Some(*id);
+                ids.iter().rev().find(has).map(|id| id.index)
             });
             look.await.ok().flatten()
         };
-        let committed = self.view.with(|view| view.committed).map(|committed| committed.index.0);
-        self.call(look).await.max(committed)
+        // What is equal at one index is equal up to there, and so is what is committed.
+        let there = self.call(look).await.max(committed);
+        (before.is_none_or(|before| there >= Some(before.index)), there)
     }
 
     /// Whether a snapshot of so many bytes is taken; 0 is not known. Answers after a while when there is
@@ -285,7 +298,7 @@ impl<RT: Runtime> Group<RT> {
         for looks in (0..=LOOKS).rev() {
             // One of unknown length could be larger than all there is.
             let short = bytes == 0 && self.applier.health.get() != Health::Ok;
-            let waits = short || self.room.state().installing > 0;
+            let waits = short || self.room.state().installing;
             if let Some(needed) = self.room.needed(bytes).filter(|_| !waits) {
                 let (short, looked) = self.room.look(&self.applier, needed, looks).await;
                 return Ok(looked.map(|()| asked.or(short))?);
@@ -325,27 +338,27 @@ mod tests {
     fn of_earlier_leaders_the_first_are_taken_and_then_no_more_than_the_limit() {
         let mut tail = Tail::default();
         assert_eq!(tail.takes(&[], 100), 0);
-        assert_eq!(tail.takes(&[(1, 1, 200)], 100), 1, "one command may be larger than the limit");
-        assert_eq!(tail.takes(&[(2, 1, 1)], 100), 0);
-        assert_eq!(tail.takes(&[(1, 1, 200)], 100), 1, "it has that one");
+        assert_eq!(tail.takes(&[(1, 200)], 100), 1, "one command may be larger than the limit");
+        assert_eq!(tail.takes(&[(2, 1)], 100), 0);
+        assert_eq!(tail.takes(&[(1, 200)], 100), 1, "it has that one");
         let mut tail = Tail::default();
-        assert_eq!((tail.takes(&[(1, 1, 60)], 100), tail.takes(&[(2, 1, 40)], 100)), (1, 1));
-        assert_eq!(tail.takes(&[(3, 1, 1)], 100), 0);
+        assert_eq!((tail.takes(&[(1, 60)], 100), tail.takes(&[(2, 40)], 100)), (1, 1));
+        assert_eq!(tail.takes(&[(3, 0), (4, 1), (5, 0)], 100), 1, "what is small is always taken");
     }
 
     #[test]
     fn what_an_earlier_leader_left_counts_once_however_often_it_is_sent() {
         let mut tail = Tail::default();
         for _ in 0..10 {
-            assert_eq!(tail.takes(&[(1, 1, 30), (2, 1, 30)], 100), 2);
+            assert_eq!(tail.takes(&[(1, 30), (2, 30)], 100), 2);
         }
-        assert_eq!(tail.takes(&[(2, 1, 30), (3, 1, 40)], 100), 2);
-        assert_eq!(tail.takes(&[(3, 1, 40), (4, 2, 0), (5, 1, 1)], 100), 2, "what is small is always taken");
+        assert_eq!(tail.takes(&[(2, 30), (3, 40)], 100), 2);
+        assert_eq!(tail.takes(&[(4, 1)], 100), 0);
         // Another leader's takes the place of all from there on, if it is taken.
-        assert_eq!(tail.takes(&[(2, 3, 80)], 100), 0);
-        assert_eq!(tail.takes(&[(4, 2, 0), (5, 2, 1)], 100), 1, "nothing was replaced");
-        assert_eq!(tail.takes(&[(2, 3, 0), (3, 3, 70), (4, 3, 1)], 100), 2);
-        assert_eq!(tail.bytes, 100);
+        assert_eq!(tail.takes(&[(2, 80)], 100), 0);
+        assert_eq!(tail.takes(&[(4, 1)], 100), 0, "nothing was replaced");
+        assert_eq!(tail.takes(&[(2, 0), (3, 70), (4, 1)], 100), 2);
+        assert_eq!(tail.0.values().sum::<usize>(), 100);
     }
 
     fn no_room() -> ReceiveError {
@@ -373,7 +386,10 @@ mod tests {
         assert_eq!(believed(&room), Some(2 * BELIEVED));
         (0..10).for_each(|_| room.failed(&no_room(), SIZE, begun));
         assert_eq!(believed(&room), Some(BELIEVED_AT_MOST));
-        room.installing(None).done();
+        let taken = room.installing(None);
+        assert!(room.installing(None).is_none(), "one at a time");
+        taken.expect("the first").done();
+        assert!(room.installing(None).is_some());
         assert_eq!(room.needed(0), Some(0));
         room.failed(&no_room(), SIZE, begun);
         assert_eq!(believed(&room), Some(BELIEVED));

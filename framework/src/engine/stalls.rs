@@ -57,27 +57,31 @@ async fn greet(stream: &mut Duplex) {
     stream.tx.send(hello.encode()).await.expect("open");
 }
 
-/// Answers the next append of a stream.
-async fn answer(stream: &mut Duplex) {
+/// Answers the next append of a stream, all of it or its first entry alone.
+async fn answer(stream: &mut Duplex, whole: bool) {
     let frame = stream.rx.next().await.expect("an append").expect("a frame");
     let frame = Frame::decode(frame).expect("ours");
     let request = wire::read_append::<TokioRuntime>(GroupId::MAIN, frame.body).expect("ours");
-    let last = request.entries.last().expect("not empty").log_id;
+    let entries = &request.entries;
+    let last = if whole { entries.last() } else { entries.first() }.expect("not empty").log_id;
     let body = wire::append_result::<TokioRuntime>(&Ok(Some(last)));
     let mut out = frame::begin(Kind::Appended, GroupId::MAIN, body.len());
     out.put_slice(&body);
     stream.tx.send(out.freeze()).await.expect("open");
 }
 
-/// Sends `requests` to node 2, which answers so many of them; what came of each.
-async fn send_appends(rig: &Rig, requests: Vec<Append>, answered: usize, limit: Duration) -> Vec<bool> {
-    let mut factory = Factory {
+fn factory(rig: &Rig) -> Factory<TokioRuntime> {
+    Factory {
         host: rig.host.clone(),
         group: GroupId::MAIN,
         append_deadline: Duration::from_millis(500),
         chunk_bytes: 1 << 10,
-    };
-    let mut network = factory.new_client(2, &Record(None)).await;
+    }
+}
+
+/// Sends `requests` to node 2, which answers so many of them; what came of each.
+async fn send_appends(rig: &Rig, requests: Vec<Append>, answered: usize, limit: Duration) -> Vec<bool> {
+    let mut network = factory(rig).new_client(2, &Record(None)).await;
     let sending = async {
         let option = RPCOption::new(Duration::from_millis(500));
         let results = network.stream_append(futures::stream::iter(requests), option).await;
@@ -88,7 +92,7 @@ async fn send_appends(rig: &Rig, requests: Vec<Append>, answered: usize, limit: 
         let mut stream: Duplex = streams.next().await.expect("a stream for appends");
         greet(&mut stream).await;
         for _ in 0..answered {
-            answer(&mut stream).await;
+            answer(&mut stream, true).await;
         }
         // Silent from here on, and still there.
         futures::future::pending::<()>().await;
@@ -124,6 +128,34 @@ async fn a_follower_that_falls_silent_is_given_up_soon_whatever_came_before() {
     let requests = vec![append(1, 4 << 20), append(2, 10)];
     // The large one alone would be waited for longer.
     assert_eq!(send_appends(&rig, requests, 1, Duration::from_secs(5)).await, [true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_append_that_was_taken_in_part_the_stream_ends() {
+    let rig = rig::start(2).await;
+    let mut network = factory(&rig).new_client(2, &Record(None)).await;
+    let mut both = append(1, 10);
+    both.entries.extend(append(2, 10).entries);
+    // There is nothing more to send: what was not taken is sent again by a new stream alone.
+    let requests = futures::stream::iter([both]).chain(futures::stream::pending()).boxed();
+    let sending = async {
+        let results = network.stream_append(requests, RPCOption::new(Duration::from_millis(500))).await;
+        results.expect("a stream").map(|result| result.is_ok()).collect::<Vec<_>>().await
+    };
+    let answering = async {
+        let mut stream = rig.peers[&2].accept().await.expect("open").stream;
+        greet(&mut stream).await;
+        answer(&mut stream, false).await;
+        // It stays open, as it does while the follower puts the leader off.
+        futures::future::pending::<()>().await;
+    };
+    let sent = async {
+        tokio::select! {
+            sent = sending => sent,
+            () = answering => unreachable!("it never ends"),
+        }
+    };
+    assert_eq!(tokio::time::timeout(NEVER, sent).await.expect("it ends"), [true]);
 }
 
 #[tokio::test(start_paused = true)]
