@@ -39,8 +39,8 @@ use crate::types::LogTime;
 /// - Beside an apply, views, queries and deadlines are of a whole batch, with the record of that: the one
 ///   before it or the one that is applied, and never one before what was shown already
 ///   (`views_are_whole_beside_apply`).
-/// - A crash while a machine is opened, at any point, loses nothing that was there, and the place can be
-///   opened again, also when it was empty (`opening_survives_a_power_cut`).
+/// - A crash while a machine is opened, at any point, is as any other: what was flushed is there, and the
+///   place can be opened again, also when it was empty (`opening_survives_a_power_cut`).
 ///
 /// # Conformance
 /// `quorate::durable_machine_conformance!` runs the kit; the bullets above and
@@ -123,8 +123,8 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     ///   (`restore_is_whole_or_not_at_all_after_crash`).
     /// - After an error the old ones are kept, also if the power fails next
     ///   (`failed_restore_keeps_the_old_state`).
-    /// - What is no state is an error, no panic, and so is the beginning of one, unless that is a smaller
-    ///   state by itself (`what_is_no_state_is_not_restored`).
+    /// - What cannot be read as a state is an error, no panic, and so is the beginning of one, unless that
+    ///   is a smaller state by itself (`what_is_no_state_is_not_restored`).
     /// - What is applied and flushed next goes on from the new ones (`restored_state_goes_on`).
     ///
     /// # Errors

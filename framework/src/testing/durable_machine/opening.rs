@@ -52,8 +52,8 @@ fn opened_at_last<H: DurableHarness>(
     opened
 }
 
-/// A place is what it was when the power fails, or the process dies, while a machine is opened in it, at
-/// whatever point: an empty one, and one with batches, flushed and not.
+/// When the power fails, or the process dies, while a machine is opened, at whatever point, its place opens
+/// again, and has what was flushed: an empty place, and one with batches, flushed and not.
 pub fn opening_survives_a_power_cut<H: DurableHarness>() {
     run::<H>("opening_survives_a_power_cut", || {
         let mut rng = Seeded::announced();
