@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use quorate::client::Consistency;
-use quorate::error::{MachineError, NotApplied, RestoreError, StartError, WriteError};
+use quorate::error::{BoxError, MachineError, NotApplied, RestoreError, StartError, WriteError};
 use quorate::node::config::Config;
 use quorate::node::status::Status;
 use quorate::state_machine::{
@@ -191,7 +191,7 @@ quorate::state_machine_conformance!(Harness);
 
 /// Its disk, which a power cut takes back to what was flushed.
 mod on_a_disk {
-    use super::{DurableHarness, Number, Seeded, Sum};
+    use super::{BoxError, DurableHarness, Number, Seeded, Sum};
 
     struct Harness;
 
@@ -202,13 +202,13 @@ mod on_a_disk {
         fn place() -> Sum {
             Sum::default()
         }
-        fn open(place: &Sum) -> Sum {
-            place.clone()
+        fn open(place: &Sum) -> Result<Sum, BoxError> {
+            Ok(place.clone())
         }
-        fn crash(place: &mut Sum, _: Sum) {
+        fn crash(place: &mut Sum, _: Option<Sum>) {
             place.cut_power();
         }
-        fn kill(_: &mut Sum, _: Sum) -> bool {
+        fn kill(_: &mut Sum, _: Option<Sum>) -> bool {
             true
         }
         fn command(rng: &mut Seeded) -> Number {

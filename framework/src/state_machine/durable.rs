@@ -36,6 +36,11 @@ use crate::types::LogTime;
 ///   one by one.
 /// - A view stays as it was, and so do the answers from it, whatever is applied, restored or flushed
 ///   meanwhile (`view_stays_as_it_was`).
+/// - Beside an apply, views, queries and deadlines are of a whole batch, with the record of that: the one
+///   before it or the one that is applied, and never one before what was shown already
+///   (`views_are_whole_beside_apply`).
+/// - A crash while a machine is opened, at any point, is as any other: what was flushed is there, and the
+///   place can be opened again, also when it was empty (`opening_survives_a_power_cut`).
 ///
 /// # Conformance
 /// `quorate::durable_machine_conformance!` runs the kit; the bullets above and
@@ -75,6 +80,9 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// - That is what was applied so far (`flushed_batches_survive_crash`), and what it found when it was
     ///   opened, which may be in the memory of the operating system alone after a process died
     ///   (`what_was_found_is_flushed_too`).
+    /// - Beside an apply it is of whole batches, too: all of the one that is applied, or nothing
+    ///   (`flush_beside_apply_is_of_whole_batches`).
+    /// - Nothing may have been applied (`fresh_machine_has_no_record`).
     ///
     /// # Called by
     /// the framework: when it starts with a machine that has applied something, before it purges the
@@ -85,6 +93,9 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     fn view(&self) -> Result<Self::View, Self::Error>;
 
     /// The record in a view; `None` when nothing was ever applied.
+    ///
+    /// # Contract
+    /// - Nor does a flush, a close or a crash make one (`fresh_machine_has_no_record`).
     fn applied(view: &Self::View) -> Result<Option<Bytes>, Self::Error>;
 
     /// Answers a query from a view.
@@ -96,6 +107,11 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     ) -> Result<Self::Answer, Self::Error>;
 
     /// Writes out all of a view but its record, piece by piece, while the machine goes on.
+    ///
+    /// # Contract
+    /// - Equal states are written as equal bytes (`two_machines_come_to_the_same`). The framework does not
+    ///   need that, the kit compares states so: a machine that writes them as they come says so in its
+    ///   harness, `DurableHarness::SAME_STATES`.
     fn write(view: Self::View, out: &mut dyn Write) -> std::io::Result<()>;
 
     /// Replaces state and record, durably, before returning.
@@ -105,7 +121,10 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     ///   that has taken its place (`queries_are_answered_beside_a_restore`).
     /// - After a crash at any point the old ones are there or the new ones
     ///   (`restore_is_whole_or_not_at_all_after_crash`).
-    /// - After an error the old ones are kept (`failed_restore_keeps_the_old_state`).
+    /// - After an error the old ones are kept, also if the power fails next
+    ///   (`failed_restore_keeps_the_old_state`).
+    /// - What cannot be read as a state is an error, no panic, and so is the beginning of one, unless that
+    ///   is a smaller state by itself (`what_is_no_state_is_not_restored`).
     /// - What is applied and flushed next goes on from the new ones (`restored_state_goes_on`).
     ///
     /// # Errors
@@ -132,6 +151,9 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// disk before a flush. At [`Health::Failed`] the node stops, and does not start. The default is
     /// always [`Health::Ok`].
     ///
+    /// # Contract
+    /// - A machine that works does not say [`Health::Failed`] (`working_machine_has_not_failed`).
+    ///
     /// # Called by
     /// the framework: at the start, after every batch, flush and restore, and once a second while it is
     /// not [`Health::Ok`].
@@ -142,6 +164,9 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// Whether a snapshot of so many bytes could be restored now, as far as can be told, beside the state
     /// that is there. One that does not fit is not taken from another node, which tries again later; a
     /// [`restore`](Self::restore) that finds no room stops the node. The default is always `Ok`.
+    ///
+    /// # Contract
+    /// - It does not refuse what can be restored, where there is ample room (`what_is_restored_had_room`).
     ///
     /// # Errors
     /// [`RestoreError::NoRoom`].

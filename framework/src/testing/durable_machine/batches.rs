@@ -39,7 +39,10 @@ pub fn batch_without_commands_moves_the_record<H: DurableHarness>() {
         let none = |mut life: Life<H>, entries| {
             let state = life.at.state().clone();
             life.apply(entries);
-            assert!(*life.at.state() == state, "a batch without commands has changed the state");
+            assert!(
+                !H::SAME_STATES || *life.at.state() == state,
+                "a batch without commands has changed the state"
+            );
             life.flush();
             life = life.crash();
             life.check("flushed after a batch without commands");

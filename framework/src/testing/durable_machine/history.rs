@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::DurableHarness;
-use super::life::{told, view, written};
+use super::life::{open, told, view};
 use crate::state_machine::{ApplyContext, DurableStateMachine, QueryContext, Replicated, Wire};
 use crate::testing::Seeded;
 use crate::testing::run::doing;
@@ -20,8 +20,10 @@ type View<H> = <<H as DurableHarness>::Machine as DurableStateMachine>::View;
 /// The entries of a log, from 1, and what each led to.
 pub(super) struct History<H> {
     seed: u64,
-    /// After how many entries the state was which.
+    /// After how many entries the state was written as which bytes.
     states: Vec<Vec<u8>>,
+    /// What the same queries were answered from each.
+    answers: Vec<Vec<Vec<u8>>>,
     deadlines: Vec<Option<LogTime>>,
     /// What the commands of each entry were answered.
     responses: Vec<Vec<Vec<u8>>>,
@@ -42,15 +44,43 @@ fn term(index: u64) -> u64 {
     1 + index / 20
 }
 
+fn written<M: DurableStateMachine>(view: M::View) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    M::write(view, &mut bytes).map_err(told)?;
+    Ok(bytes)
+}
+
+/// The bytes of the answers to the queries of a seed, from a view of the state after so many entries.
+fn answers<H: DurableHarness>(
+    machine: &H::Machine,
+    view: &View<H>,
+    upto: u64,
+    seed: u64,
+) -> Result<Vec<Vec<u8>>, String> {
+    let mut rng = Seeded::new(seed);
+    let applied = (upto > 0).then(|| LogId::new(term(upto), upto));
+    let ctx = QueryContext::new(applied, time(upto));
+    let queries = (0..8).map_while(|_| H::query(&mut rng));
+    queries
+        .map(|query| {
+            let answer = machine.query(view, &ctx, query).map_err(told);
+            answer
+                .map(|answer| bytes_of(&answer))
+                .map_err(|error| format!("a query was not answered: {error}"))
+        })
+        .collect()
+}
+
 impl<H: DurableHarness> History<H> {
     /// A log of so many entries, applied by a machine that is never closed or flushed, one entry at a
     /// time.
-    pub(super) fn drawn(rng: &mut Seeded, entries: u64) -> Rc<Self> {
+    pub(super) fn drawn(rng: &mut Seeded, entries: u64) -> Arc<Self> {
         let place = H::place();
-        let machine = H::open(&place);
+        let machine = open::<H>(&place);
         let mut history = Self {
             seed: rng.next_u64(),
             states: Vec::new(),
+            answers: Vec::new(),
             deadlines: Vec::new(),
             responses: vec![Vec::new()],
             harness: PhantomData,
@@ -63,7 +93,11 @@ impl<H: DurableHarness> History<H> {
                 let responses = responses.unwrap_or_else(|error| panic!("not applied: {}", told(error)));
                 history.responses.push(responses.iter().map(bytes_of).collect());
             }
-            history.states.push(written::<H::Machine>(view(&machine)));
+            let view = view(&machine);
+            let answers = answers::<H>(&machine, &view, index, history.seed);
+            history.answers.push(answers.unwrap_or_else(|error| panic!("{error}")));
+            let state = written::<H::Machine>(view);
+            history.states.push(state.unwrap_or_else(|error| panic!("a state was not written: {error}")));
             let deadline = machine.deadline(time(index));
             history.deadlines.push(deadline.unwrap_or_else(|error| panic!("no deadline: {}", told(error))));
         }
@@ -71,12 +105,22 @@ impl<H: DurableHarness> History<H> {
             history.states.first() != history.states.last(),
             "{entries} entries changed nothing: the commands of the harness show too little"
         );
-        Rc::new(history)
+        assert!(
+            H::SAME_STATES || !history.answers[0].is_empty(),
+            "the harness has no queries, and says that equal states are written differently: there is nothing to \
+             compare states by"
+        );
+        Arc::new(history)
     }
 
-    pub(super) fn point(self: &Rc<Self>, upto: u64) -> Point<H> {
+    pub(super) fn point(self: &Arc<Self>, upto: u64) -> Point<H> {
         assert!(upto < self.states.len() as u64, "the log of the kit is too short for entry {upto}");
         Point { of: self.clone(), upto }
+    }
+
+    /// How many entries there are behind a point; `None` at the end of the log.
+    pub(super) fn left_behind(&self, point: &Point<H>) -> Option<u64> {
+        Some(self.states.len() as u64 - 1 - point.upto).filter(|left| *left > 0)
     }
 
     /// The commands of an entry. The first has none, as in the log of every node, and more later on.
@@ -101,7 +145,7 @@ impl<H: DurableHarness> History<H> {
 
 /// After so many entries of a log.
 pub(super) struct Point<H> {
-    pub(super) of: Rc<History<H>>,
+    pub(super) of: Arc<History<H>>,
     pub(super) upto: u64,
 }
 
@@ -161,36 +205,68 @@ impl<H: DurableHarness> Point<H> {
         }
     }
 
-    /// Fails unless a view is of this point. An error when it cannot be read.
-    pub(super) fn check_view(&self, view: View<H>, when: &str) -> Result<(), String> {
-        let record = H::Machine::applied(&view).map_err(told)?;
+    /// Fails unless the record of a view is that of this point.
+    pub(super) fn check_record(&self, view: &View<H>, when: &str) -> Result<(), String> {
+        let record = H::Machine::applied(view).map_err(told)?;
         assert!(
             self.has_record(record.as_ref()),
             "{when}: the record is {}, expected {self}",
             told_record(record.as_deref())
         );
-        let mut bytes = Vec::new();
-        H::Machine::write(view, &mut bytes).map_err(told)?;
-        assert!(bytes == *self.state(), "{when}: the record is {self}, and the state is another one");
         Ok(())
     }
 
-    pub(super) fn check_deadline(&self, machine: &H::Machine, when: &str) {
+    /// Fails unless a view is of this point. An error when it cannot be read.
+    pub(super) fn check_view(&self, machine: &H::Machine, view: View<H>, when: &str) -> Result<(), String> {
+        self.check_record(&view, when)?;
+        self.check_state(machine, view, when)
+    }
+
+    /// As [`Self::check_view`], when there is no machine any more that answers queries.
+    pub(super) fn check_view_alone(&self, view: View<H>, when: &str) -> Result<(), String> {
+        self.check_record(&view, when)?;
+        self.check_written(view, when)
+    }
+
+    /// Fails unless the state of a view is that of this point, of which it has the record.
+    pub(super) fn check_state(&self, machine: &H::Machine, view: View<H>, when: &str) -> Result<(), String> {
+        let answers = self.answers(machine, &view, self.of.seed)?;
+        self.check_written(view, when)?;
+        assert!(
+            answers == self.of.answers[self.upto as usize],
+            "{when}: the record is {self}, and a query has another answer than on a machine that applied straight \
+             through"
+        );
+        Ok(())
+    }
+
+    fn check_written(&self, view: View<H>, when: &str) -> Result<(), String> {
+        let bytes = written::<H::Machine>(view)?;
+        assert!(
+            !H::SAME_STATES || bytes == *self.state(),
+            "{when}: the record is {self}, and the state is another one; or it is the same and was written as other \
+             bytes, as from a `HashMap`, for which there is `SAME_STATES` of the harness"
+        );
+        Ok(())
+    }
+
+    /// The next deadline of a machine, asked when the clock is at this point.
+    pub(super) fn deadline(&self, machine: &H::Machine, when: &str) -> Option<LogTime> {
         let found = machine.deadline(time(self.upto));
-        let found = found.unwrap_or_else(|error| panic!("{when}: no deadline: {}", told(error)));
-        assert_eq!(found, self.of.deadlines[self.upto as usize], "{when}: the next deadline");
+        found.unwrap_or_else(|error| panic!("{when}: no deadline: {}", told(error)))
+    }
+
+    pub(super) fn check_deadline(&self, found: Option<LogTime>, when: &str) {
+        assert_eq!(found, self.of.deadlines[self.upto as usize], "{when}: the next deadline at {self}");
     }
 
     /// The bytes of the answers to the queries of a seed, from a view of this point.
-    pub(super) fn answers(&self, machine: &H::Machine, view: &View<H>, seed: u64) -> Vec<Vec<u8>> {
-        let mut rng = Seeded::new(seed);
-        let applied = (self.upto > 0).then(|| LogId::new(term(self.upto), self.upto));
-        let ctx = QueryContext::new(applied, time(self.upto));
-        let queries = (0..8).map_while(|_| H::query(&mut rng));
-        let answer = |query| match machine.query(view, &ctx, query) {
-            Ok(answer) => bytes_of(&answer),
-            Err(error) => panic!("a query was not answered: {}", told(error)),
-        };
-        queries.map(answer).collect()
+    pub(super) fn answers(
+        &self,
+        machine: &H::Machine,
+        view: &View<H>,
+        seed: u64,
+    ) -> Result<Vec<Vec<u8>>, String> {
+        answers::<H>(machine, view, self.upto, seed)
     }
 }

@@ -1,26 +1,34 @@
-//! Every point of a life, or as many as there is time for.
+//! The points of a life: the first are all cut, and of those behind them some are drawn.
+
+use std::cell::RefCell;
 
 use super::DurableHarness;
 use crate::testing::Seeded;
 
-/// How many points a case goes through one by one, and how many it draws from those after them.
+/// How many points a case goes through one by one, and how many at most it draws from those after them.
 const POINTS: u64 = 400;
 /// More operations than any machine needs for what a case does.
 const ENDLESS: u64 = 1 << 32;
 
 /// Lives with power for so many operations, from none to as many as are needed; `live` says whether the
-/// power lasted to the end. Of a life with more than [`POINTS`] operations as many points are drawn from
-/// the rest, evenly. Does nothing for a harness that cannot count operations.
+/// power lasted to the end, or else what failed. Of a life with more than [`POINTS`] operations up to as
+/// many points are drawn from the rest, one from each part of it. Does nothing for a harness that cannot
+/// count operations.
 ///
 /// # Panics
 /// When the power never lasts to the end.
-pub(super) fn at_every_point<H: DurableHarness>(rng: &mut Seeded, live: impl FnMut(u64) -> bool) {
+pub(super) fn at_every_point<H: DurableHarness>(
+    rng: &mut Seeded,
+    live: impl FnMut(u64) -> Result<(), String>,
+) {
     if H::cut_power_after(&H::place(), 0) {
         go_through(rng, live);
     }
 }
 
-fn go_through(rng: &mut Seeded, mut live: impl FnMut(u64) -> bool) {
+fn go_through(rng: &mut Seeded, mut live: impl FnMut(u64) -> Result<(), String>) {
+    let last = RefCell::new(String::new());
+    let mut live = |points| live(points).map_err(|error| last.replace(error)).is_ok();
     if (0..POINTS).any(&mut live) {
         return;
     }
@@ -29,7 +37,9 @@ fn go_through(rng: &mut Seeded, mut live: impl FnMut(u64) -> bool) {
         (short, end) = (end, 2 * end);
         assert!(
             end < ENDLESS,
-            "the power never lasted to the end: does `cut_power_after` count down what it is given?"
+            "with power for {short} operations a life did not come to its end: {}. Either that fails with power, too, \
+             or `cut_power_after` does not count down what it is given",
+            last.borrow()
         );
     }
     while end - short > 1 + end / POINTS {
@@ -37,7 +47,7 @@ fn go_through(rng: &mut Seeded, mut live: impl FnMut(u64) -> bool) {
         *(if live(middle) { &mut end } else { &mut short }) = middle;
     }
     let left = end - POINTS;
-    println!("the life has about {end} operations: of {left} points {POINTS} are drawn at most");
+    println!("the life has about {end} operations: of the last {left} up to {POINTS} are drawn");
     for part in 0..POINTS {
         let points = POINTS + left * part / POINTS..POINTS + left * (part + 1) / POINTS;
         if !points.is_empty() {
@@ -54,7 +64,7 @@ mod tests {
         let mut visited = Vec::new();
         go_through(&mut Seeded::new(operations), |points| {
             visited.push(points);
-            points >= operations
+            if points < operations { Err("no power".to_owned()) } else { Ok(()) }
         });
         visited
     }
@@ -77,8 +87,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the power never lasted to the end")]
-    fn power_that_is_not_counted_down_is_an_error() {
-        go_through(&mut Seeded::new(1), |_| false);
+    #[should_panic(expected = "operations a life did not come to its end: a batch failed. Either")]
+    fn a_life_that_fails_with_power_is_told_with_its_reason() {
+        go_through(&mut Seeded::new(1), |_| Err("a batch failed".to_owned()));
     }
 }

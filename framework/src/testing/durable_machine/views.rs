@@ -18,7 +18,11 @@ pub fn view_stays_as_it_was<H: DurableHarness>() {
             let at = life.at.clone();
             let (frozen, second) = (view(&life.machine), view(&life.machine));
             let seed = rng.next_u64();
-            let answers = at.answers(&life.machine, &frozen, seed);
+            let answers = |machine: &H::Machine, frozen: &<H::Machine as DurableStateMachine>::View| {
+                let answers = at.answers(machine, frozen, seed);
+                answers.unwrap_or_else(|error| panic!("a view that is open: {error}"))
+            };
+            let before = answers(&life.machine, &frozen);
             life.apply(5);
             life.flush();
             life.apply(2);
@@ -26,12 +30,14 @@ pub fn view_stays_as_it_was<H: DurableHarness>() {
                 life.restore(&other.point(9));
                 life.apply(1);
             }
-            let checked = at.check_view(second, "in a view of what was");
+            let checked = at.check_record(&second, "in a view of what was");
             checked.unwrap_or_else(|error| panic!("a view that is open cannot be read: {error}"));
             assert!(
-                at.answers(&life.machine, &frozen, seed) == answers,
+                answers(&life.machine, &frozen) == before,
                 "queries of a view are answered from what came later"
             );
+            let checked = at.check_view(&life.machine, second, "in a view of what was");
+            checked.unwrap_or_else(|error| panic!("a view that is open cannot be read: {error}"));
         }
     });
 }
@@ -56,7 +62,8 @@ pub fn machine_opens_again_beside_a_view<H: DurableHarness>() {
             life.check(&format!("round {round}, opened beside views"));
             let record = H::Machine::applied(&frozen);
             // It may have ended with the machine.
-            drop((record.map_err(told)).and_then(|_| at.check_view(frozen, "in a view of what was closed")));
+            let when = "in a view of what was closed";
+            drop((record.map_err(told)).and_then(|_| at.check_view_alone(frozen, when)));
             life.check_now("a view of what was closed has ended");
             life.apply(3);
             drop(second);
@@ -76,14 +83,14 @@ pub fn deadline_is_that_of_the_state<H: DurableHarness>() {
         let mut life = Life::new(&history);
         for round in 0..12 {
             life.apply(rng.draw(1..6));
-            life.at.check_deadline(&life.machine, "after a batch");
+            life.check_deadline("after a batch");
             life.flush();
             life = if round % 2 == 0 { life.reopen() } else { life.crash() };
             life.check(&format!("round {round}"));
-            life.at.check_deadline(&life.machine, "opened again");
+            life.check_deadline("opened again");
             if round == 5 {
                 life.restore(&other.point(12));
-                life.at.check_deadline(&life.machine, "restored");
+                life.check_deadline("restored");
             }
         }
     });

@@ -48,41 +48,63 @@ impl MachineHarness for Harness {
 
 quorate::state_machine_conformance!(Harness);
 
-/// On a disk whose power a case can cut, with what was flushed and sectors of what was not.
+/// On a disk whose power a case can cut, with what was flushed and all, some sectors or nothing of what was
+/// not.
 mod on_a_disk {
+    use std::cell::Cell;
+
+    use quorate::error::BoxError;
+
     use super::{
         Crash, Disk, DurableHarness, Machine, Seeded, TotalsCommand, TotalsQuery, command, open_on, query,
     };
 
     struct Harness;
 
+    #[derive(Default)]
+    struct Place {
+        disk: Disk,
+        /// How many power cuts there were, and where the last one was asked for: what is lost differs.
+        crashes: u64,
+        points: Cell<u64>,
+    }
+
     impl DurableHarness for Harness {
         type Machine = Machine;
-        type Place = Disk;
+        type Place = Place;
 
-        fn place() -> Disk {
-            Disk::default()
+        fn place() -> Place {
+            Place::default()
         }
 
-        fn open(disk: &Disk) -> Machine {
-            open_on(disk).expect("a file of ours")
+        fn open(place: &Place) -> Result<Machine, BoxError> {
+            Ok(open_on(&place.disk)?)
         }
 
-        fn crash(disk: &mut Disk, machine: Machine) {
+        fn crash(place: &mut Place, machine: Option<Machine>) {
+            let Place { disk, crashes, points } = place;
+            // First the power: what the dead process still does reaches nothing.
             disk.cut_power_after(0);
             drop(machine);
-            disk.crash(Crash::Tear(disk.ops()));
+            let mut rng = Seeded::new(*crashes << 40 ^ points.get() << 20 ^ disk.ops());
+            *crashes += 1;
+            disk.crash(match rng.draw(0..6) {
+                0 => Crash::LoseAll,
+                1 => Crash::KeepAll,
+                _ => Crash::Tear(rng.next_u64()),
+            });
         }
 
-        fn kill(disk: &mut Disk, machine: Machine) -> bool {
-            disk.cut_power_after(0);
+        fn kill(place: &mut Place, machine: Option<Machine>) -> bool {
+            place.disk.cut_power_after(0);
             drop(machine);
-            disk.kill();
+            place.disk.kill();
             true
         }
 
-        fn cut_power_after(disk: &Disk, points: u64) -> bool {
-            disk.cut_power_after(points);
+        fn cut_power_after(place: &Place, points: u64) -> bool {
+            place.points.set(points);
+            place.disk.cut_power_after(points);
             true
         }
 

@@ -11,63 +11,10 @@ use quorate::state_machine::{
     AnyMachine, ApplyContext, ArgumentReader, ArgumentWriter, DecodeError, DurableStateMachine, EncodeError,
     QueryContext, Replicated, RestoreError, Wire, read_postcard, write_postcard,
 };
-use quorate::testing::Seeded;
-use quorate::testing::durable_machine::DurableHarness;
+use quorate::storage::Health;
 use quorate::types::LogTime;
 
-/// One way to be broken: everything that it does not override is right.
-pub(super) trait Break: Send + Sync + 'static {
-    /// Whether the record is on the disk before the effects are.
-    const RECORD_IS_EARLY: bool = false;
-    /// Whether a flush does nothing.
-    const FLUSH_LIES: bool = false;
-    /// Whether what is flushed counts.
-    const COUNTS_FLUSHES: bool = false;
-    /// Whether a flush puts the record on the disk before the effects, after much else.
-    const FLUSH_TEARS_LATE: bool = false;
-    /// Whether a flush does nothing after the machine was opened, until something is applied.
-    const FLUSH_SKIPS_WHAT_IT_FOUND: bool = false;
-    /// Whether a flush does nothing until a command is applied.
-    const FLUSH_SKIPS_EMPTY: bool = false;
-    /// Whether a flush does nothing once a state was restored.
-    const FLUSH_STAYS_BEHIND: bool = false;
-    /// Whether a batch without commands is not applied.
-    const SKIPS_EMPTY: bool = false;
-    /// Whether every batch counts.
-    const COUNTS_BATCHES: bool = false;
-    /// Whether every command of a batch is answered with the sum after the last.
-    const ANSWERS_LATE: bool = false;
-    /// Whether a response says how many commands were applied since the machine was opened.
-    const COUNTS_SINCE_OPEN: bool = false;
-    /// Whether a view shows what comes later.
-    const VIEW_THAWS: bool = false;
-    /// Whether a view shows the last state once the machine is closed.
-    const VIEW_MOVES_AT_CLOSE: bool = false;
-    /// Whether the place cannot be opened while there is a view.
-    const VIEW_LOCKS: bool = false;
-    /// Whether a view that outlives its machine puts its state back.
-    const VIEW_PUTS_BACK: bool = false;
-    /// Whether a query is answered from the last state, and not from its view.
-    const QUERY_IGNORES_THE_VIEW: bool = false;
-    /// Whether the deadline is kept in memory alone.
-    const DEADLINE_IS_FORGOTTEN: bool = false;
-    /// Whether the record of a restored state is on the disk before the state is.
-    const RESTORE_TEARS: bool = false;
-    /// The same, after much else.
-    const RESTORE_TEARS_LATE: bool = false;
-    /// Whether the old state goes before the new one is read.
-    const RESTORE_CLEARS: bool = false;
-    /// Whether what is applied after a restore goes on from the state before it.
-    const RESTORE_KEEPS_A_CACHE: bool = false;
-    /// Whether nothing is answered while a state is restored.
-    const RESTORE_LOCKS: bool = false;
-    /// Whether the new record is seen while the new state is read.
-    const RESTORE_SHOWS: bool = false;
-    /// Whether its harness can cut the power between two calls, and nothing else.
-    const HARNESS_IS_PLAIN: bool = false;
-    /// How long a case may take.
-    const LIMIT: Duration = Duration::from_mins(2);
-}
+use super::how::Break;
 
 /// More operations than the kit goes through one by one.
 const MANY: u64 = 1000;
@@ -84,16 +31,20 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct Image {
     /// What is in the memory of the operating system.
-    seen: Arc<Mutex<State>>,
-    flushed: State,
+    pub(super) seen: Arc<Mutex<State>>,
+    pub(super) flushed: State,
+    /// How many steps of the making of the place were done.
+    made: u64,
     /// How many changes of what is flushed the power lasts for.
-    fuse: Option<u64>,
-    views: Vec<Weak<Mutex<State>>>,
+    pub(super) fuse: Option<u64>,
+    pub(super) views: Vec<Weak<Mutex<State>>>,
     /// How often it was opened.
     opened: u64,
+    /// How often a state was written.
+    written: u64,
 }
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -110,6 +61,23 @@ impl Image {
     /// Changes so often what is not part of the state.
     fn busy(&mut self, times: u64) -> Result<(), io::Error> {
         (0..times).try_for_each(|_| self.change(|_| ()))
+    }
+
+    /// What is done to a place when a machine is opened there.
+    pub(super) fn repair<B: Break>(&mut self) -> Result<(), io::Error> {
+        if B::OPEN_MAKES_HALF && self.made == 1 {
+            return Err(io::Error::other("the place is half made"));
+        }
+        while self.made < 2 {
+            self.change(|_| ())?;
+            self.made = if B::OPEN_MAKES_HALF { self.made + 1 } else { 2 };
+        }
+        if B::OPEN_TEARS {
+            let sum = self.flushed.sum;
+            self.change(|flushed| flushed.sum = 0)?;
+            self.change(|flushed| flushed.sum = sum)?;
+        }
+        self.busy(2)
     }
 
     /// Puts the record on the disk, and the effects later.
@@ -129,10 +97,32 @@ pub(super) struct Sum<B> {
     applied: AtomicU64,
     changed: Mutex<LogTime>,
     cache: Mutex<Option<u64>>,
+    /// The state in the midst of a batch.
+    midst: Mutex<Option<State>>,
+    /// The state before the last batch.
+    before: Mutex<Option<State>>,
     how: PhantomData<B>,
 }
 
-pub(super) struct Number(u64);
+impl<B> Sum<B> {
+    pub(super) fn opened(place: &Arc<Mutex<Image>>, image: &mut Image) -> Self {
+        image.opened += 1;
+        Self {
+            opened: image.opened,
+            image: place.clone(),
+            dirty: AtomicBool::default(),
+            restored: AtomicBool::default(),
+            applied: AtomicU64::default(),
+            changed: Mutex::default(),
+            cache: Mutex::default(),
+            midst: Mutex::default(),
+            before: Mutex::default(),
+            how: PhantomData,
+        }
+    }
+}
+
+pub(super) struct Number(pub(super) u64);
 
 impl Wire for Number {
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -179,6 +169,25 @@ impl<B: Break> Replicated for Sum<B> {
     }
 }
 
+impl<B: Break> Sum<B> {
+    /// Reads a state.
+    fn read(&self, input: &mut dyn Read) -> Result<(u64, LogTime), RestoreError> {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes)?;
+        let decode = |bytes: &[u8]| read_postcard::<(u64, LogTime, u64)>(&mut &*bytes);
+        while B::RESTORE_PADS && bytes.len() < 30 && decode(&bytes).is_err() {
+            bytes.push(0);
+        }
+        let read = decode(&bytes);
+        if read.is_err() && B::BAD_STATE_CLEARS {
+            *lock(&lock(&self.image).seen) = State::default();
+        }
+        assert!(read.is_ok() || !B::BAD_STATE_PANICS, "a state cannot be decoded");
+        let (sum, changed, _) = read?;
+        Ok((sum, changed))
+    }
+}
+
 impl<B: Break> DurableStateMachine for Sum<B> {
     type View = View<B>;
     type Error = io::Error;
@@ -188,36 +197,47 @@ impl<B: Break> DurableStateMachine for Sum<B> {
         commands: &mut dyn Iterator<Item = (ApplyContext, Number)>,
         record: &[u8],
     ) -> Result<Vec<Number>, io::Error> {
-        let mut image = lock(&self.image);
         if B::RECORD_IS_EARLY {
-            image.change(|flushed| flushed.record = Some(record.to_vec()))?;
+            lock(&self.image).change(|flushed| flushed.record = Some(record.to_vec()))?;
         }
-        let mut seen = lock(&image.seen);
+        let shared = lock(&self.image).seen.clone();
+        let before = lock(&shared).clone();
+        let mut state = before.clone();
         if let Some(cached) = lock(&self.cache).filter(|_| B::RESTORE_KEEPS_A_CACHE) {
-            seen.sum = cached;
+            state.sum = cached;
         }
-        seen.sum += u64::from(B::COUNTS_BATCHES);
+        state.sum += u64::from(B::COUNTS_BATCHES);
         let mut responses = Vec::new();
+        // Views are opened, and flushes made, beside it.
+        let locked = B::APPLY_LOCKS.then(|| lock(&self.image));
         for (ctx, Number(number)) in commands {
-            seen.sum += number;
-            seen.changed = ctx.time();
+            state.sum += number;
+            state.changed = ctx.time();
             *lock(&self.changed) = ctx.time();
             let applied = self.applied.fetch_add(1, Relaxed);
-            responses.push(Number(if B::COUNTS_SINCE_OPEN { applied } else { seen.sum }));
+            responses.push(Number(if B::COUNTS_SINCE_OPEN { applied } else { state.sum }));
+            *lock(&self.midst) = Some(state.clone());
+            if B::RECORD_MOVES_LATER {
+                lock(&shared).sum = state.sum;
+            }
         }
         if B::ANSWERS_LATE {
             for response in &mut responses {
-                response.0 = seen.sum;
+                response.0 = state.sum;
             }
         }
-        *lock(&self.cache) = Some(seen.sum);
+        *lock(&self.cache) = Some(state.sum);
+        *lock(&self.midst) = None;
         if responses.is_empty() && B::SKIPS_EMPTY {
             return Ok(responses);
         }
         if !(responses.is_empty() && B::FLUSH_SKIPS_EMPTY) {
             self.dirty.store(true, Relaxed);
         }
-        seen.record = Some(record.to_vec());
+        state.record = Some(record.to_vec());
+        *lock(&self.before) = Some(before);
+        *lock(&shared) = state;
+        drop(locked);
         Ok(responses)
     }
 
@@ -231,7 +251,13 @@ impl<B: Break> DurableStateMachine for Sum<B> {
         if B::COUNTS_FLUSHES {
             lock(&image.seen).sum += 1;
         }
-        let seen = lock(&image.seen).clone();
+        let mut seen = lock(&image.seen).clone();
+        if B::FLUSH_NEEDS_A_RECORD && seen.record.is_none() {
+            return Err(io::Error::other("there is nothing to flush"));
+        }
+        if let Some(midst) = lock(&self.midst).as_ref().filter(|_| B::FLUSH_TAKES_HALF_A_BATCH) {
+            seen.sum = midst.sum;
+        }
         if B::FLUSH_TEARS_LATE {
             image.tear(&seen)?;
         }
@@ -241,7 +267,10 @@ impl<B: Break> DurableStateMachine for Sum<B> {
     fn view(&self) -> Result<Self::View, io::Error> {
         let mut image = lock(&self.image);
         let seen = image.seen.clone();
-        let frozen = lock(&seen).clone();
+        let mut frozen = lock(&seen).clone();
+        if B::VIEW_GOES_BACK && lock(&self.midst).is_some() {
+            frozen = lock(&self.before).clone().unwrap_or_default();
+        }
         let state = if B::VIEW_THAWS { seen } else { Arc::new(Mutex::new(frozen)) };
         image.views.retain(|view| view.strong_count() > 0);
         image.views.push(Arc::downgrade(&state));
@@ -249,7 +278,8 @@ impl<B: Break> DurableStateMachine for Sum<B> {
     }
 
     fn applied(view: &Self::View) -> Result<Option<Bytes>, io::Error> {
-        Ok(lock(&view.state).record.clone().map(Bytes::from))
+        let record = lock(&view.state).record.clone().map(Bytes::from);
+        Ok(record.or_else(|| B::FRESH_HAS_A_RECORD.then(Bytes::new)))
     }
 
     fn query(&self, view: &Self::View, _: &QueryContext, Number(more): Number) -> Result<Number, io::Error> {
@@ -260,7 +290,9 @@ impl<B: Break> DurableStateMachine for Sum<B> {
 
     fn write(view: Self::View, out: &mut dyn Write) -> io::Result<()> {
         let State { sum, changed, .. } = lock(&view.state).clone();
-        write_postcard(&(sum, changed), out)
+        let mut image = lock(&view.image);
+        image.written += u64::from(B::WRITES_UNEVENLY);
+        write_postcard(&(sum, changed, image.written), out)
     }
 
     fn restore(&self, record: &[u8], input: &mut dyn Read) -> Result<(), RestoreError> {
@@ -279,24 +311,31 @@ impl<B: Break> DurableStateMachine for Sum<B> {
                     lock(seen).record = Some(record.to_vec());
                 }
             }
-            let read = read_postcard(input);
+            let read = self.read(input);
             if let (true, Some(seen), Some(before)) = (B::RESTORE_SHOWS && read.is_err(), seen, before) {
                 *lock(&seen) = before;
             }
             read
         };
+        let failed = |error: io::Error| RestoreError::Store { source: error.into() };
+        if let (true, Err(error)) = (B::FAILED_RESTORE_TEARS, &read) {
+            let torn = lock(&self.image).change(|flushed| flushed.record = Some(record.to_vec()));
+            torn.map_err(failed)?;
+            return Err(RestoreError::Decode { detail: error.to_string() });
+        }
         let (sum, changed) = read?;
         drop(locked);
         let mut image = lock(&self.image);
         let state = State { sum, changed, record: Some(record.to_vec()) };
-        let failed = |error: io::Error| RestoreError::Store { source: error.into() };
         if B::RESTORE_TEARS {
             image.change(|flushed| flushed.record = Some(record.to_vec())).map_err(failed)?;
         }
         if B::RESTORE_TEARS_LATE {
             image.tear(&state).map_err(failed)?;
         }
-        image.change(|flushed| *flushed = state.clone()).map_err(failed)?;
+        if !B::RESTORE_OF_FRESH_IS_LAZY || lock(&image.seen).record.is_some() {
+            image.change(|flushed| *flushed = state.clone()).map_err(failed)?;
+        }
         *lock(&self.changed) = state.changed;
         *lock(&image.seen) = state;
         self.restored.store(true, Relaxed);
@@ -305,8 +344,25 @@ impl<B: Break> DurableStateMachine for Sum<B> {
 
     fn deadline(&self, now: LogTime) -> Result<Option<LogTime>, io::Error> {
         let seen = lock(&self.image).seen.clone();
-        let changed = if B::DEADLINE_IS_FORGOTTEN { *lock(&self.changed) } else { lock(&seen).changed };
+        let mut changed = if B::DEADLINE_IS_FORGOTTEN { *lock(&self.changed) } else { lock(&seen).changed };
+        if let Some(midst) = lock(&self.midst).as_ref().filter(|_| B::DEADLINE_RUNS_AHEAD) {
+            changed = midst.changed;
+        }
         Ok(Some(changed.saturating_add(Duration::from_secs(1))).filter(|next| *next > now))
+    }
+
+    fn health(&self) -> Health {
+        if B::FAILS_LATE && self.opened > 1 { Health::Failed } else { Health::Ok }
+    }
+
+    fn room_for(&self, snapshot_bytes: u64) -> Result<(), RestoreError> {
+        if B::ROOM_IS_REFUSED && snapshot_bytes > 2 {
+            return Err(RestoreError::NoRoom { needed: snapshot_bytes, available: 2 });
+        }
+        if B::ROOM_IS_DAMAGE && snapshot_bytes > 1 << 40 {
+            return Err(RestoreError::Decode { detail: "it is too large".to_owned() });
+        }
+        Ok(())
     }
 
     fn close(&self) {
@@ -314,65 +370,5 @@ impl<B: Break> DurableStateMachine for Sum<B> {
         for view in image.views.iter().filter_map(Weak::upgrade).filter(|_| B::VIEW_MOVES_AT_CLOSE) {
             *lock(&view) = lock(&image.seen).clone();
         }
-    }
-}
-
-pub(super) struct Harness<B>(PhantomData<B>);
-
-impl<B: Break> DurableHarness for Harness<B> {
-    type Machine = Sum<B>;
-    type Place = Arc<Mutex<Image>>;
-
-    const LIMIT: Duration = B::LIMIT;
-
-    fn place() -> Self::Place {
-        Arc::default()
-    }
-
-    fn open(place: &Self::Place) -> Sum<B> {
-        let mut image = lock(place);
-        image.opened += 1;
-        let views = image.views.iter().filter(|view| view.strong_count() > 0).count();
-        assert!(!B::VIEW_LOCKS || views == 0, "the place is open: it has {views} views");
-        Sum {
-            opened: image.opened,
-            image: place.clone(),
-            dirty: AtomicBool::default(),
-            restored: AtomicBool::default(),
-            applied: AtomicU64::default(),
-            changed: Mutex::default(),
-            cache: Mutex::default(),
-            how: PhantomData,
-        }
-    }
-
-    fn crash(place: &mut Self::Place, _: Sum<B>) {
-        let mut image = lock(place);
-        image.fuse = None;
-        image.seen = Arc::new(Mutex::new(image.flushed.clone()));
-    }
-
-    fn kill(place: &mut Self::Place, machine: Sum<B>) -> bool {
-        if B::HARNESS_IS_PLAIN {
-            machine.close();
-            return false;
-        }
-        lock(place).fuse = None;
-        true
-    }
-
-    fn cut_power_after(place: &Self::Place, points: u64) -> bool {
-        if !B::HARNESS_IS_PLAIN {
-            lock(place).fuse = Some(points);
-        }
-        !B::HARNESS_IS_PLAIN
-    }
-
-    fn command(rng: &mut Seeded) -> Number {
-        Number(rng.draw(1..1000))
-    }
-
-    fn query(rng: &mut Seeded) -> Option<Number> {
-        Some(Number(rng.draw(0..10)))
     }
 }
