@@ -90,7 +90,7 @@ impl<W: Workload> Sim<W> {
         let storage =
             self.workload.storage(disk).map_err(|why| format!("the storage does not open: {why}"))?;
         let eye = Eye::new(self.workload.clone(), self.observer.clone(), node, boot, self.setup.mutation);
-        let machine = if self.setup.on_disk {
+        let machine = if self.setup.on_disk || self.workload.lives_on_disk() {
             self.workload.on_disk(disk, eye).map_err(|why| format!("the machine does not open: {why}"))?
         } else {
             eye.in_memory(self.workload.machine())

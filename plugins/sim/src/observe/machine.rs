@@ -9,7 +9,7 @@ use quorate::state_machine::{AnyMachine, Replicated, StateMachine};
 use quorate::types::{LogTime, Position};
 
 use super::in_memory::InMemory;
-use super::on_disk::{OnDisk, OnDiskOf};
+use super::on_disk::{Looks, OnDisk, OnDiskOf};
 use super::{Observation, Observer, Placed, Tagged};
 use crate::mutations::Mutation;
 use crate::oracle;
@@ -73,9 +73,9 @@ impl<W: Workload> Eye<W> {
         Observed(AnyMachine::in_memory(InMemory::new(machine, self)), PhantomData)
     }
 
-    /// On a machine on the node's disk.
-    pub fn on_disk(self, machine: impl OnDiskOf<W>) -> Observed<W> {
-        Observed(AnyMachine::on_disk(OnDisk::new(machine, self)), PhantomData)
+    /// On a machine on the node's disk, which `looks` is shown.
+    pub fn on_disk<D: OnDiskOf<W>>(self, machine: D, looks: impl Looks<D>) -> Observed<W> {
+        Observed(AnyMachine::on_disk(OnDisk::new(machine, self, looks)), PhantomData)
     }
 
     /// The time that the machine is told, where the log's clock says `log`.

@@ -123,8 +123,8 @@ pub trait Workload: Send + Sync + 'static {
         bytes_of(answer)
     }
 
-    /// A node has applied the command at `position` to its machine in memory. A machine on a disk is not
-    /// shown: what it holds is compared with its log at the end of the run alone.
+    /// A node has applied the command at `position` to its machine in memory. One on a disk is shown to
+    /// whom [`Self::on_disk`] gives the eye.
     ///
     /// # Errors
     /// What is wrong with the machine now.
@@ -156,6 +156,12 @@ pub trait Workload: Send + Sync + 'static {
     /// The run is over: what it was, before it is judged.
     fn over(&self, history: History<'_>) {
         let _ = history;
+    }
+
+    /// Whether the machine is on the nodes' disks in every run.
+    #[cfg(madsim)]
+    fn lives_on_disk(&self) -> bool {
+        false
     }
 
     /// Opens the machine of a node on its disk, for runs in which machines are there. Without this there

@@ -76,7 +76,7 @@ impl Workload for RegistersWorkload {
         disk: &crate::disk::SimDisk,
         eye: crate::observe::Eye<Self>,
     ) -> Result<crate::observe::Observed<Self>, String> {
-        Ok(eye.on_disk(super::tables::open(disk)?))
+        Ok(eye.on_disk(super::tables::open(disk)?, ()))
     }
 
     // Compiled here, and not once more in every program that runs it.
