@@ -170,7 +170,7 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
         let begun = Cell::new(0_usize);
         let mut commands = commands.into_iter().map(|(ctx, command)| {
             begun.set(begun.get() + 1);
-            (ctx, command.command)
+            (ctx, self.eye.as_taken(command.command))
         });
         let outcome = catch_unwind(AssertUnwindSafe(|| self.machine.apply(&mut commands, &stored)));
         let responses = outcome.unwrap_or_else(|panic| {

@@ -70,7 +70,7 @@ pub struct History<'a> {
     pub cluster: ClusterId,
 }
 
-type CommandOf<W> = <<W as Workload>::Machine as StateMachine>::Command;
+pub(crate) type CommandOf<W> = <<W as Workload>::Machine as StateMachine>::Command;
 type ResponseOf<W> = <<W as Workload>::Machine as StateMachine>::Response;
 type QueryOf<W> = <<W as Workload>::Machine as StateMachine>::Query;
 type AnswerOf<W> = <<W as Workload>::Machine as StateMachine>::Answer;
@@ -145,6 +145,13 @@ pub trait Workload: Send + Sync + 'static {
     fn restored(&self, machine: &Self::Machine) -> Result<(), String> {
         let _ = machine;
         Ok(())
+    }
+
+    /// The command as it is to a machine whose `apply` depends on something that it must not: on `stray`.
+    /// For bugs put in on purpose; without this none of them does anything.
+    fn strayed(&self, command: CommandOf<Self>, stray: u64) -> CommandOf<Self> {
+        let _ = stray;
+        command
     }
 
     /// A command panicked; the node stops. The response is missing.

@@ -102,6 +102,15 @@ impl Workload for RegistersWorkload {
         }
     }
 
+    fn strayed(&self, command: RegistersCommand, stray: u64) -> RegistersCommand {
+        match command {
+            RegistersCommand::Put { key, value, weight } => {
+                RegistersCommand::Put { key, value: value ^ (stray & 1), weight }
+            }
+            other @ RegistersCommand::Cas { .. } => other,
+        }
+    }
+
     fn probes(&self) -> Vec<RegistersQuery> {
         (0..self.keys).map(|key| RegistersQuery::Get { key }).collect()
     }
