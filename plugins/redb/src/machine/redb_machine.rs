@@ -39,6 +39,12 @@ impl<M: TableMachine> RedbMachine<M> {
         Self { machine, file }
     }
 
+    /// What a view shows, as queries see it; for a simulator.
+    #[doc(hidden)]
+    pub fn tables(view: &View) -> ReadTables<'_> {
+        ReadTables::new(&view.txn, M::TABLES)
+    }
+
     /// Opens the file of `machine` with the default options. A file that is missing is created.
     ///
     /// # Errors

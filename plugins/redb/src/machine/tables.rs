@@ -18,6 +18,10 @@ pub type TakeRow<'a> = dyn FnMut(&[u8], &[u8]) -> io::Result<()> + 'a;
 #[allow(unreachable_pub, reason = "in a hidden method of a public trait")]
 pub type NextRow<'a> = dyn FnMut(&mut Vec<u8>, &mut Vec<u8>) -> io::Result<bool> + 'a;
 
+/// Takes a row's key and value as a person reads them, and the table's name.
+#[allow(unreachable_pub, reason = "in a hidden method of a public trait")]
+pub type ShowRow<'a> = dyn FnMut(&'static str, String, String) + 'a;
+
 /// A table that a machine declares: a [`TableDefinition`].
 ///
 /// A table of several values for a key is one whose key has both, with `()` as its value.
@@ -36,6 +40,10 @@ pub trait DeclaredTable: Send + Sync {
     /// Gives each row's bytes to `row`.
     #[doc(hidden)]
     fn export(&self, txn: &ReadTransaction, row: &mut TakeRow<'_>) -> io::Result<()>;
+
+    /// Shows each row to a person.
+    #[doc(hidden)]
+    fn show(&'static self, txn: &ReadTransaction, row: &mut ShowRow<'_>) -> Result<(), TableError>;
 
     /// Adds rows until `next` gives no more.
     #[doc(hidden)]
@@ -66,6 +74,14 @@ where
             let (key, value) = found.map_err(TableError::from)?;
             let (key, value) = (key.value(), value.value());
             row(K::as_bytes(&key).as_ref(), V::as_bytes(&value).as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn show(&'static self, txn: &ReadTransaction, row: &mut ShowRow<'_>) -> Result<(), TableError> {
+        for found in txn.open_table(*self)?.iter()? {
+            let (key, value) = found?;
+            row(TableHandle::name(self), format!("{:?}", key.value()), format!("{:?}", value.value()));
         }
         Ok(())
     }
@@ -138,6 +154,12 @@ impl<'txn> ReadTables<'txn> {
     ) -> Result<ReadOnlyTable<K, V>, TableError> {
         declared(self.declared, &table)?;
         Ok(self.txn.open_table(table)?)
+    }
+
+    /// Shows every row of every declared table to a person.
+    #[doc(hidden)]
+    pub fn show(&self, mut row: impl FnMut(&'static str, String, String)) -> Result<(), TableError> {
+        self.declared.iter().try_for_each(|table| table.show(self.txn, &mut row))
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn setup(seed: u64, nodes: u64) -> Setup {
         points: Points::None,
         on_disk: false,
         skewed: false,
+        retries: false,
         mutation: None,
     }
 }

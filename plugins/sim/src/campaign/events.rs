@@ -48,4 +48,6 @@ pub const EVENTS: &[Event] = &[
     event("a frame arrived after its sender died", Some(50), |counts| counts.wire.posthumous),
     event("a fault point of the framework fired", Some(20), |counts| counts.points),
     event("the outcome of a write stayed unknown", Some(20), |counts| counts.unknown),
+    event("a client sent a command once more", Some(50), |counts| counts.retries),
+    event("a command that was sent once more was applied twice", Some(200), |counts| counts.applied_again),
 ];

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::channel::oneshot;
 use futures::future::{Either, join_all, select};
 use quorate::client::{Client, Consistency};
-use quorate::state_machine::StateMachine;
+use quorate::state_machine::{StateMachine, Wire};
 use quorate::types::{LogId, LogTime};
 
 use super::Sim;
@@ -22,8 +22,25 @@ use crate::workload::{Call, Record, Workload};
 type Command<W> = <<W as Workload>::Machine as StateMachine>::Command;
 type Query<W> = <<W as Workload>::Machine as StateMachine>::Query;
 
+/// How often a command is sent once more, at most.
+const RETRIES: usize = 3;
+
+/// A call that was made.
+pub(super) struct Called {
+    pub(super) tag: u64,
+    pub(super) outcome: Outcome,
+}
+
 /// Of which state the answer to a query is.
 type ReadAt = Option<(Option<LogId>, LogTime)>;
+
+/// The bytes of a command.
+fn written<W: Workload>(call: &Call<Command<W>, Query<W>>) -> Option<Bytes> {
+    match call {
+        Call::Write(command) => Some(encoded(command)),
+        Call::Read(_) => None,
+    }
+}
 
 impl<W: Workload> Sim<W> {
     /// Runs every client until the faults end.
@@ -37,13 +54,49 @@ impl<W: Workload> Sim<W> {
                     let node = rng.within(1..sim.setup.nodes + 1);
                     let call = sim.workload.call(&mut rng, sim.tick());
                     let patience = rng.millis(200..2_500);
-                    sim.call(Some(client), node, call, patience).await;
+                    let sent = written::<W>(&call).filter(|_| sim.setup.retries);
+                    let called = sim.call(Some(client), node, call, patience).await;
+                    if let (Some(called), Some(command)) = (called, sent) {
+                        sim.again(client, node, called, &command, &mut rng).await;
+                    }
                 }
             })
         });
         for ended in join_all(clients.collect::<Vec<_>>()).await {
             ended.expect("clients are never killed");
         }
+    }
+
+    /// Sends a command once more, through another node when there is one, as long as nobody says what
+    /// became of it. That is another operation: the one before may have taken effect, or may yet.
+    async fn again(
+        self: &Arc<Self>,
+        client: u64,
+        mut node: u64,
+        mut last: Called,
+        command: &Bytes,
+        rng: &mut Rng,
+    ) {
+        for _ in 0..RETRIES {
+            if last.outcome != Outcome::Unknown || time() >= self.setup.length {
+                return;
+            }
+            let Ok(command) = Command::<W>::decode(command) else { return };
+            let others: Vec<u64> =
+                self.all().into_iter().filter(|other| *other != node && self.is_up(*other)).collect();
+            if !others.is_empty() {
+                node = *rng.pick(&others);
+            }
+            let patience = rng.millis(200..2_500);
+            let called = self.call(Some(client), node, Call::Write(command), patience).await;
+            let Some(called) = called else { return };
+            self.again.lock().unwrap_or_else(PoisonError::into_inner).push((last.tag, called.tag));
+            last = called;
+        }
+    }
+
+    fn is_up(&self, node: u64) -> bool {
+        self.slots()[&node].up.as_ref().is_some_and(|up| up.client.is_some())
     }
 
     /// Calls a node and writes down how it went. A node that is down is not called.
@@ -53,7 +106,7 @@ impl<W: Workload> Sim<W> {
         node: u64,
         call: Call<Command<W>, Query<W>>,
         patience: Duration,
-    ) -> Option<Outcome> {
+    ) -> Option<Called> {
         let (process, asked) = {
             let slots = self.slots();
             let up = slots.get(&node)?.up.as_ref()?;
@@ -89,16 +142,17 @@ impl<W: Workload> Sim<W> {
         };
         self.trace.record(time(), || Moment::CallEnds { call: began, outcome: told.clone() });
         self.count_outcome(&told, write);
-        let ended = match &told {
+        let called = Called { tag: began, outcome: told };
+        let ended = match &called.outcome {
             Outcome::Answered(answer) => Some((self.tick(), answer.clone())),
             // It did not happen, or changed nothing: no part of the history.
-            Outcome::Refused => return Some(told),
-            Outcome::Unknown if !write => return Some(told),
+            Outcome::Refused => return Some(called),
+            Outcome::Unknown if !write => return Some(called),
             Outcome::Unknown => None,
         };
         let record = Record { call: record, tag: began, node, began, ended, read_at };
         self.history.lock().unwrap_or_else(PoisonError::into_inner).push(record);
-        Some(told)
+        Some(called)
     }
 
     /// Inside the process that is asked.

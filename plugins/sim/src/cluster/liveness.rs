@@ -80,7 +80,8 @@ impl<W: Workload> Sim<W> {
                 );
                 return self.observer.accuse(oracle::WORKLOAD, what);
             };
-            if let Some(Outcome::Answered(_)) = self.call(None, node, call, Duration::from_secs(2)).await {
+            let called = self.call(None, node, call, Duration::from_secs(2)).await;
+            if called.is_some_and(|called| matches!(called.outcome, Outcome::Answered(_))) {
                 return;
             }
             SimSleep::exactly(Duration::from_millis(50)).await;
@@ -96,9 +97,8 @@ impl<W: Workload> Sim<W> {
         for probe in 0..self.workload.probes().len() {
             loop {
                 let query = self.workload.probes().swap_remove(probe);
-                if let Some(Outcome::Answered(_)) =
-                    self.call(None, node, Call::Read(query), Duration::from_secs(2)).await
-                {
+                let called = self.call(None, node, Call::Read(query), Duration::from_secs(2)).await;
+                if called.is_some_and(|called| matches!(called.outcome, Outcome::Answered(_))) {
                     break;
                 }
                 if time() >= by {

@@ -10,7 +10,7 @@ mod liveness;
 mod nodes;
 mod slot;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,6 +60,9 @@ pub struct Setup {
     /// Whether the clocks of nodes differ from the start: how far they are, and how fast they go.
     #[serde(default)]
     pub skewed: bool,
+    /// Whether clients send a command once more of which nobody said what became of it.
+    #[serde(default)]
+    pub retries: bool,
     /// A bug put in on purpose.
     pub mutation: Option<Mutation>,
 }
@@ -75,8 +78,9 @@ impl Setup {
         let nodes = *Rng::stream(seed, "size").pick(&[3, 3, 4, 5]);
         let plan = Plan::draw(profile, seed, nodes, length);
         let on_disk = Rng::stream(seed, "state").chance(300);
+        let retries = Rng::stream(seed, "retries").chance(500);
         let (clients, points, skewed) = (4, Points::Drawn, true);
-        Self { seed, nodes, clients, length, plan, points, on_disk, skewed, mutation: None }
+        Self { seed, nodes, clients, length, plan, points, on_disk, skewed, retries, mutation: None }
     }
 }
 
@@ -89,6 +93,10 @@ pub struct Counts {
     pub refused: u64,
     /// Writes of which nobody said anything definite.
     pub unknown: u64,
+    /// Commands that a client sent once more, since it did not know what had become of them.
+    pub retries: u64,
+    /// Of those, the ones that were applied again.
+    pub applied_again: u64,
     /// Reads that were answered.
     pub reads: u64,
     /// Stops of a process or a machine.
@@ -145,6 +153,8 @@ impl Counts {
             acknowledged,
             refused,
             unknown,
+            retries,
+            applied_again,
             reads,
             crashes,
             leader_crashes,
@@ -173,6 +183,8 @@ impl Counts {
             (&mut self.acknowledged, acknowledged),
             (&mut self.refused, refused),
             (&mut self.unknown, unknown),
+            (&mut self.retries, retries),
+            (&mut self.applied_again, applied_again),
             (&mut self.reads, reads),
             (&mut self.crashes, crashes),
             (&mut self.leader_crashes, leader_crashes),
@@ -237,6 +249,8 @@ pub(crate) struct Sim<W: Workload> {
     trace: Trace,
     slots: Mutex<BTreeMap<u64, Slot<W>>>,
     history: Mutex<Vec<Record>>,
+    /// The tags of calls that were made again, and those of the calls that are the same once more.
+    again: Mutex<Vec<(u64, u64)>>,
     counts: Mutex<Counts>,
     /// The highest term that had a leader, which, and in which of its boots.
     led: Mutex<Option<(u64, u64, u64)>>,
@@ -288,6 +302,7 @@ pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report
         config: config::draw(seed),
         slots: Mutex::new((1..=setup.nodes).map(slot).collect()),
         history: Mutex::default(),
+        again: Mutex::default(),
         counts: Mutex::default(),
         led: Mutex::default(),
         asked_over: Mutex::default(),
@@ -361,6 +376,10 @@ impl<W: Workload> Sim<W> {
         let mut counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.wire = self.wire.events();
         counts.points = fired();
+        let tags: BTreeSet<u64> = log.iter().map(|entry| entry.tag).collect();
+        let again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        let both = again.iter().filter(|(one, other)| tags.contains(one) && tags.contains(other));
+        (counts.retries, counts.applied_again) = (again.len() as u64, both.count() as u64);
         self.observer.with_world(|world| {
             counts.truncations = world.truncations;
             counts.installs = world.installs;

@@ -9,7 +9,6 @@ use futures::future::{Either, select};
 use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::JoinHandle;
 use quorate::client::Client;
-use quorate::error::StartError;
 use quorate::node::status::{Phase, Role, Status};
 use quorate::storage::{Health, Storage};
 use quorate::types::NodeId;
@@ -18,7 +17,7 @@ use quorate::{Cluster, Node};
 use quorate_redb::RedbStorage;
 
 use super::Sim;
-use super::slot::{Fate, Why};
+use super::slot::{Fate, Refusal, Why};
 use crate::disk::{Crash, SimDisk};
 use crate::moment::Moment;
 use crate::mutations::Mutation;
@@ -90,7 +89,7 @@ impl<W: Workload> Sim<W> {
         let storage =
             self.workload.storage(disk).map_err(|why| format!("the storage does not open: {why}"))?;
         let eye = Eye::new(self.workload.clone(), self.observer.clone(), node, boot, self.setup.mutation);
-        let machine = if self.setup.on_disk {
+        let machine = if self.setup.on_disk || self.workload.lives_on_disk() {
             self.workload.on_disk(disk, eye).map_err(|why| format!("the machine does not open: {why}"))?
         } else {
             eye.in_memory(self.workload.machine())
@@ -116,7 +115,7 @@ impl<W: Workload> Sim<W> {
             .await
             .map_err(|error| Why {
                 text: format!("the node does not start: {}", with_sources(&error)),
-                refused: matches!(error, StartError::Bootstrap(_)),
+                refused: Refusal::of(&error),
             })
     }
 
@@ -133,12 +132,10 @@ impl<W: Workload> Sim<W> {
         }
         let mut before = watcher.get();
         let mut now = Some(before.clone());
-        let mut refused = true;
         while let Some(status) = now {
             self.note(node, &before, &status);
-            refused &= status.phase != Phase::Running;
             if let Some(reason) = status.stopped() {
-                return Why { text: format!("the node stopped: {reason}"), refused };
+                return Why::stopped(node, reason);
             }
             before = status;
             now = loop {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use quorate::error::{BootstrapError, StartError};
+use quorate::types::{DiskId, NodeId};
+
 use super::nodes::Up;
 use crate::disk::{Crash, FlushTime, SimDisk};
 use crate::runtime::Clock;
@@ -95,13 +98,58 @@ pub(super) enum Excuse {
 /// Why a node does not run.
 pub(super) struct Why {
     pub(super) text: String,
-    /// It never took part, because it was not let in or did not find its own.
-    pub(super) refused: bool,
+    /// The others do not let it in.
+    pub(super) refused: Option<Refusal>,
+}
+
+/// Why others do not let a node in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// They know it with another disk.
+    OtherDisk,
+    /// One does not know its key, or its dials are refused for a while, which is told in the same words.
+    Key,
+}
+
+impl Refusal {
+    /// What the error of a start is.
+    pub(super) fn of(error: &StartError) -> Option<Self> {
+        match error {
+            StartError::Bootstrap(BootstrapError::DiskReplaced { .. }) => Some(Self::OtherDisk),
+            StartError::Bootstrap(BootstrapError::NotAdmitted { .. }) => Some(Self::Key),
+            _ => None,
+        }
+    }
+}
+
+impl Why {
+    /// A node that ran, or waited for others, stopped for `reason`.
+    pub(super) fn stopped(node: u64, reason: &str) -> Self {
+        let refused = is_of_another_disk(node, reason).then_some(Refusal::OtherDisk);
+        Self { text: format!("the node stopped: {reason}"), refused }
+    }
+}
+
+/// Whether a reason is [`BootstrapError::DiskReplaced`], of which a node that has stopped tells the text
+/// alone.
+fn is_of_another_disk(node: u64, reason: &str) -> bool {
+    let any = DiskId([0; 16]);
+    let error = BootstrapError::DiskReplaced { node_id: NodeId(node), recorded: any, found: any };
+    let (text, any) = (error.to_string(), any.to_string());
+    let mut rest = reason;
+    let mut parts = text.split(&*any);
+    let starts = parts.next().is_some_and(|first| rest.starts_with(first));
+    starts
+        && parts.all(|part| {
+            let found = rest.find(part);
+            rest = found.map_or("", |at| &rest[at + part.len()..]);
+            found.is_some()
+        })
 }
 
 impl From<String> for Why {
     fn from(text: String) -> Self {
-        Self { text, refused: false }
+        Self { text, refused: None }
     }
 }
 
@@ -121,7 +169,8 @@ pub(super) enum Fate {
 impl Fate {
     pub(super) fn of<W: Workload>(slot: &Slot<W>, why: &Why, now: Duration) -> Self {
         match () {
-            () if slot.wiped && why.refused => Self::Refused,
+            () if slot.wiped && why.refused == Some(Refusal::OtherDisk) => Self::Refused,
+            () if slot.wiped && why.refused == Some(Refusal::Key) => Self::Excused,
             () if slot.excuse.is_some() || now < slot.full_until => Self::Excused,
             () if slot.rotten => Self::Damaged,
             () => Self::Unexpected,
@@ -131,6 +180,8 @@ impl Fate {
 
 #[cfg(test)]
 mod tests {
+    use quorate::types::PeerId;
+
     use super::*;
     use crate::rng::Rng;
     use crate::workload::RegistersWorkload;
@@ -159,6 +210,44 @@ mod tests {
         // The calm gives it room, whoever was to do so.
         slot.calm(Duration::from_secs(303));
         assert_eq!((fate(&slot, 303), fate(&slot, 305)), (Fate::Excused, Fate::Unexpected));
+    }
+
+    #[test]
+    fn only_who_is_known_with_another_disk_is_refused() {
+        let (recorded, found) = (DiskId([7; 16]), DiskId([9; 16]));
+        let replaced = |node| BootstrapError::DiskReplaced { node_id: NodeId(node), recorded, found };
+        let mut slot = slot();
+        let mut fate = |wiped, reason: &str| {
+            slot.wiped = wiped;
+            Fate::of(&slot, &Why::stopped(2, reason), Duration::ZERO)
+        };
+        assert_eq!(fate(true, &replaced(2).to_string()), Fate::Refused);
+        assert_eq!(fate(false, &replaced(2).to_string()), Fate::Unexpected);
+        let others = [
+            replaced(3),
+            BootstrapError::NothingRecorded,
+            BootstrapError::OtherNode { recorded: NodeId(1), offered: NodeId(2) },
+        ];
+        for other in others {
+            assert_eq!(fate(true, &other.to_string()), Fate::Unexpected, "{other}");
+        }
+        assert_eq!(fate(true, "the storage failed"), Fate::Unexpected);
+
+        // Only who has lost its disk asks others before it starts.
+        let start = |error: BootstrapError| {
+            let error = StartError::Bootstrap(error);
+            Why { text: error.to_string(), refused: Refusal::of(&error) }
+        };
+        let identity = PeerId::new([1]).expect("one byte");
+        let no_key = start(BootstrapError::NotAdmitted { peer: NodeId(1), identity });
+        for (wiped, expected) in [(true, Fate::Excused), (false, Fate::Unexpected)] {
+            slot.wiped = wiped;
+            assert_eq!(Fate::of(&slot, &no_key, Duration::ZERO), expected);
+        }
+        slot.wiped = true;
+        assert_eq!(Fate::of(&slot, &start(replaced(2)), Duration::ZERO), Fate::Refused);
+        let other = start(BootstrapError::NothingRecorded);
+        assert_eq!(Fate::of(&slot, &other, Duration::ZERO), Fate::Unexpected);
     }
 
     #[test]

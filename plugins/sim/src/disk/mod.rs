@@ -119,7 +119,9 @@ impl SimDisk {
     /// The power fails before the `n`th change from now, counted from 0, and stays off until
     /// [`SimDisk::crash`]. `None` takes the fuse out.
     pub fn set_fuse(&self, n: Option<u64>) {
-        self.lock().fuse = n;
+        let mut state = self.lock();
+        // What a file has lit is not in any more.
+        (state.fuse, state.fuse_of_file) = (n, None);
     }
 
     /// As [`Self::set_fuse`], counted from when the next file is created in `folder`. A crash before

@@ -124,6 +124,22 @@ fn a_torn_write_is_torn_at_sectors_and_nowhere_else() {
 }
 
 #[test]
+fn a_fuse_that_replaces_one_of_a_folder_does_not_blow_there() {
+    for replaced in [false, true] {
+        let disk = disk(1);
+        let file = with_file(&disk);
+        disk.set_fuse_in(Some(("d".into(), 5)));
+        let _other = disk.hooks().files.create(Path::new("d/other")).expect("there is power");
+        if replaced {
+            disk.set_fuse(Some(0));
+        }
+        while file.write(0, &[2]).is_ok() {}
+        let events = disk.events();
+        assert_eq!((events.fuses_blown, events.blown_in_folder), (1, u64::from(!replaced)));
+    }
+}
+
+#[test]
 fn a_fuse_cuts_the_power_before_the_change_it_names() {
     let disk = disk(1);
     let file = with_file(&disk);

@@ -51,6 +51,22 @@ fn brute(history: &History, placed: u32, state: Option<u64>) -> bool {
     })
 }
 
+#[test]
+fn a_write_that_is_made_once_more_may_take_effect_twice_if_nobody_knows_of_the_first() {
+    for known in [false, true] {
+        let done = |op, call| Operation { op, call, end: Some(call + 1) };
+        let first = Operation { op: RegisterOp::Write(1), call: 0, end: known.then_some(1) };
+        let once_more = [
+            first,
+            done(RegisterOp::Write(1), 2),
+            done(RegisterOp::Write(2), 4),
+            done(RegisterOp::Read(Some(1)), 6),
+        ];
+        let verdict = check(&Register, &once_more, BUDGET);
+        assert_eq!(verdict == Verdict::Linearizable, !known, "{verdict:?}");
+    }
+}
+
 /// How many operations had ended before the first that makes it wrong, and where that stands.
 fn brute_evidence(history: &History) -> Option<(usize, usize)> {
     let mut ends: Vec<(u64, usize)> =

@@ -137,6 +137,16 @@ impl<M: Simulated> Examination<'_, M> {
                 "a snapshot that is written after the next command shows what that command did".to_owned();
             return finding::<M>(Cause::NotFrozen, detail, &log, &measure);
         }
+        if self.subject.in_tables {
+            let detail = self.contrast(
+                &log,
+                &measure,
+                (way, &life),
+                "the machine",
+                "one that was opened with the same tables",
+            );
+            return finding::<M>(Cause::BesideTables, detail, &log, &measure);
+        }
         let field = self.forgotten(&log, way);
         let mut detail =
             self.contrast(&log, &measure, (way, &life), "the machine", "one that restored its snapshot");
@@ -233,6 +243,8 @@ fn of_end(end: End) -> (Cause, String) {
             Doing::Plan => (Cause::Plan, format!("it {message}")),
             Doing::Look => (Cause::State, format!("it {message}")),
         },
+        End::Failed { doing: Doing::Call(call), why } => (Cause::Failed, format!("`{call}`: {why}")),
+        End::Failed { why, .. } => (Cause::Failed, why),
         End::Broken { invariant, why, restored } => {
             let when = if restored { " when it restored its snapshot" } else { "" };
             (Cause::Invariant(invariant), format!("{why}{when}"))

@@ -20,6 +20,10 @@ pub enum Cause {
     Nondeterminism,
     /// A restored machine is not the one that was saved; the field, when it is known.
     Forgotten(Option<String>),
+    /// A machine in tables has state beside them, in its value.
+    BesideTables,
+    /// A command or query of a machine in tables is an error.
+    Failed,
     /// A snapshot shows what was applied after it was captured.
     NotFrozen,
     /// A snapshot cannot be written or restored.
@@ -57,6 +61,13 @@ impl fmt::Display for Cause {
             Self::Forgotten(Some(field)) => write!(f, "`{field}` is not in the snapshot"),
             Self::Forgotten(None) => f.write_str(
                 "a part of the state is not in the snapshot (derive `Debug` for the machine to have the field named)",
+            ),
+            Self::BesideTables => f.write_str(
+                "the machine has state beside its tables, which no snapshot holds and no restart finds again: keep \
+                 it in a table",
+            ),
+            Self::Failed => f.write_str(
+                "a command or query is an error of its tables, which stops every replica that comes to it",
             ),
             Self::NotFrozen => f.write_str("the snapshot is not frozen: capture a copy, not a handle to what changes"),
             Self::Snapshot => f.write_str("the snapshot does not work"),

@@ -18,8 +18,10 @@ use quorate::types::{ClusterId, GroupId, LogId, LogTime, Position, Term};
 use super::outline::Outline;
 use super::seen::reply_text;
 use super::subject::{Simulated, Subject};
+use super::tables::caught;
 use super::value::Value;
 use crate::rng::Rng;
+use crate::run::panics::Failed;
 use crate::run::{Finding, panics};
 use crate::runtime::{SimRuntime, SimSleep};
 
@@ -115,6 +117,11 @@ pub(super) enum End {
     Panicked {
         doing: Doing,
         message: String,
+    },
+    /// An error of its tables.
+    Failed {
+        doing: Doing,
+        why: String,
     },
     Broken {
         invariant: &'static str,
@@ -218,7 +225,11 @@ pub(super) fn looked_at(number: u64) -> bool {
 
 /// Catches what the machine throws.
 pub(super) fn guarded<T>(doing: impl FnOnce() -> Doing, call: impl FnOnce() -> T) -> Result<T, End> {
-    panics::guarded(call).map_err(|message| End::Panicked { doing: doing(), message })
+    match panics::guarded(|| caught(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(Failed(why))) => Err(End::Failed { doing: doing(), why }),
+        Err(message) => Err(End::Panicked { doing: doing(), message }),
+    }
 }
 
 /// The same, on a thread of its own: nobody prints it.

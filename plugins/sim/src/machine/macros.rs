@@ -29,6 +29,10 @@
 /// Each is a method of [`Simulation`](crate::machine::Simulation), which says more, and which values it
 /// refuses. What is checked is in the README of this crate.
 ///
+/// A machine in tables, `tables = quorate_redb(..)` in its list, has the same line. Its invariants are
+/// of what a query sees, `fn(&ReadTables<'_>) -> Result<bool, TableError>`, and for calls of your own its
+/// name is `InTables<Documents>`: [`CallOf<InTables<Documents>>`](crate::machine::CallOf).
+///
 /// Without `--cfg madsim` nothing is simulated, and the test fails and says so.
 #[cfg(madsim)]
 #[macro_export]
@@ -78,11 +82,13 @@ macro_rules! __simulate {
 #[macro_export]
 macro_rules! simulation {
     ($test:ident, $machine:ty = $initial:expr $(, $($options:tt)*)?) => {{
-        #[allow(unused_imports, reason = "one of two is used, as the machine implements `Serialize` and `Debug` or not")]
-        use $crate::machine::{SeesNoOutline as _, SeesNoState as _, SeesOutline as _, SeesState as _};
+        #[allow(unused_imports, reason = "one of two is used, as the machine is in memory, `Serialize` and `Debug`, or not")]
+        use $crate::machine::{
+            BeginsInMemory as _, BeginsInTables as _, SeesNoOutline as _, SeesNoState as _, SeesOutline as _, SeesState as _,
+        };
         let probe = $crate::machine::Probe::<$machine>::new();
         let eyes = $crate::machine::Eyes::new((&&probe).state(), (&&probe).outline());
-        let simulation = $crate::machine::Simulation::<$machine>::new(::core::stringify!($machine), eyes, || $initial);
+        let simulation = (&&probe).begin(::core::stringify!($machine), eyes, || $initial);
         let simulation = simulation.place($crate::machine::Place {
             package: ::core::env!("CARGO_PKG_NAME"),
             program: ::core::option_env!("CARGO_BIN_NAME"),

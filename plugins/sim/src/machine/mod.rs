@@ -2,7 +2,8 @@
 //!
 //! This folder owns [`simulate!`](crate::simulate): random calls through the arguments' own
 //! `Deserialize` (`draw`), lives of a machine in worlds that differ in one thing (`live`, `examine`),
-//! and its run on a cluster (`workload`, `order`, `keyed`). What a cluster is, and what goes wrong in
+//! and its run on a cluster (`workload`, `order`, `keyed`); a machine in tables is made one like any
+//! other (`tables`). What a cluster is, and what goes wrong in
 //! it, is the business of `cluster` and `plan`.
 
 mod macros;
@@ -38,6 +39,8 @@ mod seen;
 mod shrink;
 #[cfg(madsim)]
 mod subject;
+#[cfg(madsim)]
+mod tables;
 #[cfg(all(test, madsim))]
 mod tests;
 #[cfg(madsim)]
@@ -52,7 +55,11 @@ pub use self::{
     finding::{Cause, Finding, Line},
     options::{DURATION, Faults, NODES, Nodes, SEEDS, Simulation},
     report::{Failure, OnACluster, Place, Summary, Wrong},
-    subject::{Eyes, Holds, Probe, SeesNoOutline, SeesNoState, SeesOutline, SeesState, Simulated},
+    subject::{
+        BeginsInMemory, BeginsInTables, Eyes, Holds, Probe, SeenState, SeesNoOutline, SeesNoState,
+        SeesOutline, SeesState, Simulated, SimulatedInTables,
+    },
+    tables::{InTables, Tables},
 };
 
 /// Says why there is no simulation.

@@ -1,18 +1,21 @@
 //! What is tried, how often, and what goes wrong meanwhile.
 
 use std::fmt::{self, Debug, Display};
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::state_machine::Items;
 use quorate::storage::Storage;
+use quorate_redb::ReadTables;
 
 use super::calls::{CallOf, Calls, Draw};
 use super::keyed::KeyOf;
 use super::report::Place;
-use super::subject::{Eyes, Holds, Simulated, Subject};
-use super::workload::OpenStorage;
+use super::subject::{CheckTables, Eyes, Holds, Simulated, SimulatedInTables, Subject};
+use super::tables::{self, InTables, OnNode, Tables};
+use super::workload::{OpenOnDisk, OpenStorage};
 use crate::disk::SimDisk;
 use crate::plan::{Plan, Profile};
 use crate::rng::Rng;
@@ -102,42 +105,90 @@ impl Debug for Faults {
 }
 
 /// A simulation of a machine: what [`simulate!`](crate::simulate) makes of its options. Each method
-/// is the option of that name.
+/// is the option of that name. `Seen` is what an invariant looks at.
 #[must_use]
-pub struct Simulation<M: Simulated> {
+pub struct Simulation<M: Simulated, Seen = M> {
     pub(super) subject: Subject<M>,
     pub(super) calls: Calls<M>,
     pub(super) key: Option<KeyOf<M>>,
     pub(super) storage: Option<OpenStorage>,
+    /// Opens a machine that is on a disk.
+    pub(super) on_disk: Option<OpenOnDisk<M>>,
     pub(super) seeds: u64,
     pub(super) clients: u64,
     pub(super) duration: Duration,
     pub(super) place: Option<Place>,
     pub(super) faults: Faults,
     nodes: Option<Nodes>,
+    seen: PhantomData<fn(&Seen)>,
 }
 
-impl<M: Simulated> Debug for Simulation<M> {
+impl<M: Simulated, Seen> Debug for Simulation<M, Seen> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulation").field("machine", &self.subject.name).finish_non_exhaustive()
     }
 }
 
 impl<M: Simulated> Simulation<M> {
+    /// What must hold of the machine after every command, on every node, and of every restored
+    /// snapshot.
+    pub fn invariant<H: Holds>(
+        mut self,
+        name: &'static str,
+        invariant: impl Fn(&M) -> H + Send + Sync + 'static,
+    ) -> Self {
+        self.subject.invariants.push((name, Arc::new(move |machine| invariant(machine).holds())));
+        self
+    }
+}
+
+impl<T: SimulatedInTables> Simulation<InTables<T>, Tables> {
+    #[doc(hidden)]
+    pub fn in_tables(name: &'static str, initial: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        let initial = Arc::new(initial);
+        let alone = initial.clone();
+        let mut this = Self::new(name, InTables::eyes(), move || InTables::begin(alone.clone()));
+        this.subject.in_tables = true;
+        let open: OpenOnDisk<InTables<T>> = Arc::new(move |workload, disk, eye| {
+            let machine = tables::open(disk, initial())?;
+            Ok(eye.on_disk(machine, OnNode::new(workload, disk)))
+        });
+        Self { on_disk: Some(open), ..this }
+    }
+
+    /// What must hold of what a query sees, alone after every command and on nodes after every batch;
+    /// of every restored snapshot, and of what a node finds when it starts.
+    pub fn invariant<H: Holds>(
+        mut self,
+        name: &'static str,
+        invariant: impl Fn(&ReadTables<'_>) -> H + Send + Sync + 'static,
+    ) -> Self {
+        let holds: CheckTables = Arc::new(move |tables| invariant(tables).holds());
+        self.subject.of_tables.push((name, holds.clone()));
+        self.subject.invariants.push((name, Arc::new(move |machine| machine.read(|tables| holds(tables)))));
+        self
+    }
+}
+
+impl<M: Simulated, Seen> Simulation<M, Seen> {
     #[doc(hidden)]
     pub fn new(name: &'static str, eyes: Eyes<M>, initial: impl Fn() -> M + Send + Sync + 'static) -> Self {
-        let subject = Subject { name, initial: Arc::new(initial), invariants: Vec::new(), eyes };
+        let initial = Arc::new(initial);
+        let (invariants, of_tables) = (Vec::new(), Vec::new());
+        let subject = Subject { name, initial, invariants, in_tables: false, of_tables, eyes };
         Self {
             subject,
             calls: Calls::Any(Vec::new()),
             key: None,
             storage: None,
+            on_disk: None,
             seeds: SEEDS,
             clients: 4,
             duration: DURATION,
             place: None,
             nodes: None,
             faults: Faults::Mixed,
+            seen: PhantomData,
         }
     }
 
@@ -206,17 +257,6 @@ impl<M: Simulated> Simulation<M> {
     /// What goes wrong.
     pub fn faults(mut self, faults: impl Into<Faults>) -> Self {
         self.faults = faults.into();
-        self
-    }
-
-    /// What must hold of the machine after every command, on every node, and of every restored
-    /// snapshot.
-    pub fn invariant<H: Holds>(
-        mut self,
-        name: &'static str,
-        invariant: impl Fn(&M) -> H + Send + Sync + 'static,
-    ) -> Self {
-        self.subject.invariants.push((name, Arc::new(move |machine| invariant(machine).holds())));
         self
     }
 

@@ -42,7 +42,7 @@ fn range(from: u64, seeds: u64) -> Result<Range<u64>, String> {
     Ok(from..from + seeds)
 }
 
-impl<M: Simulated> Simulation<M> {
+impl<M: Simulated, Seen> Simulation<M, Seen> {
     /// Runs every seed, and prints what came of them.
     ///
     /// # Panics
@@ -115,6 +115,7 @@ impl<M: Simulated> Simulation<M> {
             calls: self.calls.clone(),
             key: self.key.clone(),
             storage: self.storage.clone(),
+            on_disk: self.on_disk.clone(),
             notes,
         }
     }

@@ -14,8 +14,7 @@ use super::calls::CallOf;
 use super::keyed::{KeyOf, by_key};
 use super::order::{certify, step};
 use super::seen::reply_text;
-use super::subject::{Eyes, Subject};
-use super::value::Value;
+use super::subject::{Eyes, Probe, SeesState, Subject};
 use crate::linear::Verdict;
 use crate::observe::encoded;
 use crate::workload::{Call, Entry, History, Record};
@@ -37,8 +36,9 @@ impl Cells {
 const CLUSTER: ClusterId = ClusterId([1; 32]);
 
 fn subject() -> Subject<Cells> {
-    let eyes = Eyes::new(|machine| Value::of(machine).ok(), |_| None);
-    Subject { name: "Cells", initial: Arc::new(Cells::default), invariants: Vec::new(), eyes }
+    let eyes = Eyes::new((&&Probe::new()).state(), |_| None);
+    let initial = Arc::new(Cells::default);
+    Subject { name: "Cells", initial, invariants: Vec::new(), in_tables: false, of_tables: Vec::new(), eyes }
 }
 
 struct Made {

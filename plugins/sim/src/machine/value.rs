@@ -22,6 +22,8 @@ pub enum Value {
     Char(char),
     /// A text.
     Text(String),
+    /// Something as its own `Debug` prints it.
+    Shown(String),
     /// Bytes.
     Bytes(Vec<u8>),
     /// `None`.
@@ -154,6 +156,7 @@ impl fmt::Display for Value {
             Self::Float(bits) => write!(f, "{:?}", f64::from_bits(*bits)),
             Self::Char(value) => write!(f, "{value:?}"),
             Self::Text(value) => write!(f, "{value:?}"),
+            Self::Shown(text) => f.write_str(text),
             Self::Bytes(bytes) => {
                 f.write_str("0x")?;
                 bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -16,7 +16,7 @@ use super::seen::{Seen, reply_text};
 use super::subject::{Simulated, Subject};
 use crate::disk::SimDisk;
 use crate::linear::Verdict;
-use crate::observe::{AppliedCommand, encoded, untagged};
+use crate::observe::{AppliedCommand, Eye, Observed, encoded, untagged};
 use crate::rng::Rng;
 use crate::workload::{Call, Entry, History, Workload};
 
@@ -25,12 +25,24 @@ const PROBES: usize = 12;
 
 pub(super) type OpenStorage = Arc<dyn Fn(&SimDisk) -> Result<Arc<dyn Storage>, String> + Send + Sync>;
 
+/// Opens a user's machine that is on the disk of a node.
+pub(super) type OpenOnDisk<M> = Arc<
+    dyn Fn(
+            &MachineWorkload<M>,
+            &SimDisk,
+            Eye<MachineWorkload<M>>,
+        ) -> Result<Observed<MachineWorkload<M>>, String>
+        + Send
+        + Sync,
+>;
+
 /// What clients do to a user's machine, and how it is judged.
 pub(super) struct MachineWorkload<M: Simulated> {
     pub(super) subject: Subject<M>,
     pub(super) calls: Calls<M>,
     pub(super) key: Option<KeyOf<M>>,
     pub(super) storage: Option<OpenStorage>,
+    pub(super) on_disk: Option<OpenOnDisk<M>>,
     pub(super) notes: Arc<Notes>,
 }
 
@@ -52,6 +64,22 @@ struct Noted {
 impl Notes {
     fn lock(&self) -> MutexGuard<'_, Noted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a response, whose values come again.
+    pub(super) fn responded(&self, position: Position, response: &impl Items) {
+        self.lock().seen.note(&mut Rng::new(position.index.get()), response);
+    }
+
+    /// Takes note of the state that a node has after a position.
+    ///
+    /// # Errors
+    /// When another came to another state there.
+    pub(super) fn state(&self, position: Position, state: u64) -> Result<(), String> {
+        if *self.lock().states.entry(position).or_insert(state) == state {
+            return Ok(());
+        }
+        Err(format!("its state after {position} is not that of the node which came there first"))
     }
 
     /// Everything that was applied, and what panicked instead, with queries after some.
@@ -122,16 +150,11 @@ impl<M: Simulated> Workload for MachineWorkload<M> {
     }
 
     fn applied(&self, position: Position, machine: &M, response: &M::Response) -> Result<(), String> {
+        self.notes.responded(position, response);
         let state = looked_at(position.index.get()).then(|| self.subject.digest(machine)).flatten();
-        let mut noted = self.notes.lock();
-        let mut rng = Rng::new(position.index.get());
-        noted.seen.note(&mut rng, response);
-        if let Some(state) = state
-            && *noted.states.entry(position).or_insert(state) != state
-        {
-            return Err(format!("its state after {position} is not that of the node which came there first"));
+        if let Some(state) = state {
+            self.notes.state(position, state)?;
         }
-        drop(noted);
         self.holds(machine, &format!("after {position}"))
     }
 
@@ -144,6 +167,17 @@ impl<M: Simulated> Workload for MachineWorkload<M> {
         let (tag, command) = untagged(&command);
         let entry = Entry { position, term, time, tag, command, response };
         self.notes.lock().panicked.get_or_insert(entry);
+    }
+
+    fn lives_on_disk(&self) -> bool {
+        self.on_disk.is_some()
+    }
+
+    fn on_disk(&self, disk: &SimDisk, eye: Eye<Self>) -> Result<Observed<Self>, String> {
+        match &self.on_disk {
+            Some(open) => open(self, disk, eye),
+            None => Ok(eye.in_memory(self.machine())),
+        }
     }
 
     fn storage(&self, disk: &SimDisk) -> Result<Arc<dyn Storage>, String> {

@@ -41,6 +41,12 @@ pub enum Mutation {
     ClockInApply,
     /// A machine is told some commands twice.
     AppliedTwice,
+    /// What a machine writes depends on the time of day.
+    WallClockInApply,
+    /// What a machine writes depends on the order of a hash map.
+    HashOrderInApply,
+    /// What a machine writes depends on memory of its process, which a restart or a snapshot leaves behind.
+    ProcessMemoryInApply,
     /// One at its place in the framework.
     Framework(Bug),
 }
@@ -189,6 +195,30 @@ pub const CATALOGUE: &[Planted] = &[
     .seen_by("log clock"),
     planted("applied-twice", "a machine is told some commands twice", Mutation::AppliedTwice, 10, Full)
         .seen_by("monotonic within a boot"),
+    planted(
+        "wall-clock-in-apply",
+        "what a machine writes depends on the time of day",
+        Mutation::WallClockInApply,
+        10,
+        Full,
+    )
+    .seen_by("state machine safety"),
+    planted(
+        "hash-order-in-apply",
+        "what a machine writes depends on the order of a hash map",
+        Mutation::HashOrderInApply,
+        10,
+        Full,
+    )
+    .seen_by("state machine safety"),
+    planted(
+        "process-memory-in-apply",
+        "what a machine writes depends on memory of its process, such as a static: a restart or a snapshot lacks it",
+        Mutation::ProcessMemoryInApply,
+        30,
+        Full,
+    )
+    .seen_by("state machine safety"),
     planted(
         "record-of-before",
         "a machine on its disk stores how far it had come a batch before: some is applied twice",

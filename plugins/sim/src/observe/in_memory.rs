@@ -34,8 +34,8 @@ impl<W: Workload> InMemory<W> {
         let (position, term, time) = (ctx.position(), ctx.term().get(), self.eye.time(ctx.time()));
         let bytes = encoded(&command);
         let told = |response| AppliedCommand { position, term, time, command: bytes.clone(), response };
-        let machine = &mut self.machine;
-        let outcome = catch_unwind(AssertUnwindSafe(|| machine.apply(ctx, command.command)));
+        let (machine, command) = (&mut self.machine, self.eye.as_taken(command.command));
+        let outcome = catch_unwind(AssertUnwindSafe(|| machine.apply(ctx, command)));
         let response = outcome.unwrap_or_else(|panic| {
             self.eye.workload.panicked(&told(Bytes::new()), &panic_text(&*panic));
             resume_unwind(panic)

@@ -4,17 +4,19 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use quorate::state_machine::{AnyMachine, Replicated, StateMachine};
 use quorate::types::{LogTime, Position};
 
 use super::in_memory::InMemory;
-use super::on_disk::{OnDisk, OnDiskOf};
+use super::on_disk::{Looks, OnDisk, OnDiskOf};
 use super::{Observation, Observer, Placed, Tagged};
 use crate::mutations::Mutation;
 use crate::oracle;
 use crate::runtime::local_time;
-use crate::workload::Workload;
+use crate::workload::{CommandOf, Workload};
 
 /// A machine that tells what it applies. For the nodes it is the machine itself: the same name, the
 /// same snapshots, and the same commands and answers, of which each command bears a tag, so that no
@@ -47,6 +49,8 @@ pub struct Eye<W: Workload> {
     node: u64,
     boot: u64,
     pub(super) mutation: Option<Mutation>,
+    /// Whether the state has in it what this process did not apply, for the bug that looks at that.
+    from_before: AtomicBool,
 }
 
 impl<W: Workload> fmt::Debug for Eye<W> {
@@ -65,7 +69,7 @@ impl<W: Workload> Eye<W> {
         boot: u64,
         mutation: Option<Mutation>,
     ) -> Self {
-        Self { workload, observer, node, boot, mutation }
+        Self { workload, observer, node, boot, mutation, from_before: AtomicBool::new(false) }
     }
 
     /// On a machine in memory.
@@ -73,9 +77,9 @@ impl<W: Workload> Eye<W> {
         Observed(AnyMachine::in_memory(InMemory::new(machine, self)), PhantomData)
     }
 
-    /// On a machine on the node's disk.
-    pub fn on_disk(self, machine: impl OnDiskOf<W>) -> Observed<W> {
-        Observed(AnyMachine::on_disk(OnDisk::new(machine, self)), PhantomData)
+    /// On a machine on the node's disk, which `looks` is shown.
+    pub fn on_disk<D: OnDiskOf<W>>(self, machine: D, looks: impl Looks<D>) -> Observed<W> {
+        Observed(AnyMachine::on_disk(OnDisk::new(machine, self, looks)), PhantomData)
     }
 
     /// The time that the machine is told, where the log's clock says `log`.
@@ -91,8 +95,24 @@ impl<W: Workload> Eye<W> {
         self.mutation == Some(Mutation::AppliedTwice) && position.index.get().is_multiple_of(32)
     }
 
+    /// The command as it is to a machine of which something strays into what it applies.
+    pub(super) fn as_taken(&self, command: CommandOf<W>) -> CommandOf<W> {
+        let stray = match self.mutation {
+            Some(Mutation::WallClockInApply) => time_of_day(),
+            Some(Mutation::HashOrderInApply) => first_of_a_hash_map(),
+            Some(Mutation::ProcessMemoryInApply) => self.from_before.load(Ordering::Relaxed).into(),
+            _ => return command,
+        };
+        self.workload.strayed(command, stray)
+    }
+
     /// Tells what it sees. A dead process's last words count for nothing.
     pub(super) fn see(&self, observation: &Observation<'_>) {
+        if let Observation::Restored { last: Some(_), .. } | Observation::Resumed { last: Some(_) } =
+            observation
+        {
+            self.from_before.store(true, Ordering::Relaxed);
+        }
         if self.observer.is_boot(self.node, self.boot) {
             self.observer.see(self.node, observation);
         }
@@ -106,6 +126,17 @@ impl<W: Workload> Eye<W> {
             self.observer.accuse(oracle::MACHINE, format!("n{}: {what}", self.node));
         }
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the bug")]
+fn time_of_day() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as u64)
+}
+
+#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the bug")]
+fn first_of_a_hash_map() -> u64 {
+    let numbers: std::collections::HashMap<u64, u64> = (0..8).map(|number| (number, number)).collect();
+    numbers.into_keys().next().unwrap_or_default()
 }
 
 /// What a panic says.

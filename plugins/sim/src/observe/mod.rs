@@ -24,7 +24,7 @@ pub use self::entry::{EntryMark, VoteMark};
 pub use self::log::{Log, NodeLog, Op};
 pub(crate) use self::machine::panic_text;
 pub use self::machine::{Eye, Observed};
-pub use self::on_disk::OnDiskOf;
+pub use self::on_disk::{Looks, OnDiskOf};
 pub use self::storage::ObservedStorage;
 pub use self::tagged::{Placed, Tagged};
 pub(crate) use self::tagged::{encoded, untagged};

@@ -41,11 +41,33 @@ where
 {
 }
 
+/// Looks at a machine on a disk, which is seen as a batch left it.
+pub trait Looks<D: DurableStateMachine>: Send + Sync + 'static {
+    /// It has applied the command at `position`.
+    fn responded(&self, position: Position, response: &D::Response);
+
+    /// It has come to the state after `last`, `when` says how.
+    ///
+    /// # Errors
+    /// What is wrong with it now.
+    fn state(&self, machine: &D, last: Position, when: &str) -> Result<(), String>;
+}
+
+/// Who does not look.
+impl<D: DurableStateMachine> Looks<D> for () {
+    fn responded(&self, _: Position, _: &D::Response) {}
+
+    fn state(&self, _: &D, _: Position, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 /// A machine on a disk that tells what it applies. Which command is the last that its state has in it
 /// stands before the framework's record, so that it is stored with its effects as that is.
 pub(super) struct OnDisk<W: Workload, D> {
     machine: D,
     eye: Eye<W>,
+    looks: Box<dyn Looks<D>>,
     state: Mutex<State>,
 }
 
@@ -65,8 +87,15 @@ struct State {
 }
 
 impl<W: Workload, D: OnDiskOf<W>> OnDisk<W, D> {
-    pub(super) fn new(machine: D, eye: Eye<W>) -> Self {
-        Self { machine, eye, state: Mutex::default() }
+    pub(super) fn new(machine: D, eye: Eye<W>, looks: impl Looks<D>) -> Self {
+        Self { machine, eye, looks: Box::new(looks), state: Mutex::default() }
+    }
+
+    /// Shows the state after `last`.
+    fn show(&self, last: Option<Position>, when: &str) {
+        if let Some(last) = last {
+            self.eye.judge(self.looks.state(&self.machine, last, when));
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -82,6 +111,7 @@ impl<W: Workload, D: OnDiskOf<W>> OnDisk<W, D> {
         let last = record.as_ref().and_then(last_of);
         self.state().last = Last::Is(last);
         self.eye.see(&Observation::Resumed { last });
+        self.show(last, "when its node was started again");
         Ok(last)
     }
 
@@ -140,7 +170,7 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
         let begun = Cell::new(0_usize);
         let mut commands = commands.into_iter().map(|(ctx, command)| {
             begun.set(begun.get() + 1);
-            (ctx, command.command)
+            (ctx, self.eye.as_taken(command.command))
         });
         let outcome = catch_unwind(AssertUnwindSafe(|| self.machine.apply(&mut commands, &stored)));
         let responses = outcome.unwrap_or_else(|panic| {
@@ -153,7 +183,9 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
         for (head, response) in heads.into_iter().zip(&responses) {
             let applied = AppliedCommand { response: self.eye.workload.response(response), ..head };
             self.eye.see(&Observation::Applied { applied: &applied });
+            self.looks.responded(applied.position, response);
         }
+        self.show(last, "after a batch");
         Ok(responses)
     }
 
@@ -190,6 +222,7 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
         self.machine.restore(&with_last(last, record), input)?;
         self.state().last = Last::Is(last);
         self.eye.see(&Observation::Restored { last, on_disk: true });
+        self.show(last, "after it restored a snapshot");
         Ok(())
     }
 

@@ -1,6 +1,9 @@
 //! What goes wrong in a run, drawn before it begins and from numbers of its own, so that leaving a
 //! fault out changes nothing else.
 //!
+//! What clients do is no part of it: how long one waits comes from numbers of its own, and whether it
+//! then sends the same command once more is said by [`Setup::retries`](crate::cluster::Setup::retries).
+//!
 //! `fault.rs` is what can go wrong, `profile.rs` what a campaign is about, `class.rs` how a fault of
 //! each class is drawn.
 

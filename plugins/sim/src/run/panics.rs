@@ -20,6 +20,9 @@ thread_local! {
     static SEEN: RefCell<Option<Vec<Seen>>> = const { RefCell::new(None) };
 }
 
+/// Why something failed, thrown where there is no `Result` for it.
+pub(crate) struct Failed(pub(crate) String);
+
 /// From now on the panics of this thread are kept. Every other goes where it went before.
 pub(crate) fn keep() {
     static HOOK: Once = Once::new();
@@ -66,7 +69,16 @@ pub(crate) fn first() -> Panicked {
 /// is printed as well.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     let before = SEEN.with_borrow(|kept| kept.as_ref().map(Vec::len));
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+    let ended = catch_unwind(AssertUnwindSafe(call));
+    if ended.is_ok() {
+        // Whoever caught one inside has told it.
+        SEEN.with_borrow_mut(|kept| {
+            if let (Some(kept), Some(before)) = (kept, before) {
+                kept.truncate(before);
+            }
+        });
+    }
+    ended.map_err(|panic| {
         let seen = SEEN.with_borrow_mut(|kept| {
             let mut since = kept.as_mut()?.drain(before?..);
             let first = since.next();
@@ -83,7 +95,8 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
 fn seen(info: &PanicHookInfo<'_>) -> Seen {
     let place =
         info.location().map_or_else(String::new, |at| format!("{}:{}", of_crate(at.file()), at.line()));
-    let message = info.payload_as_str().unwrap_or("no message").to_owned();
+    let failed = info.payload().downcast_ref().map(|Failed(why)| &**why);
+    let message = info.payload_as_str().or(failed).unwrap_or("no message").to_owned();
     Seen { place, message, backtrace: Backtrace::capture() }
 }
 

@@ -124,6 +124,7 @@ impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
         self.what_lasts();
         self.state();
         self.clocks();
+        self.retries();
         self.clients();
         self.nodes();
         self.length();
@@ -226,6 +227,13 @@ impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
         if self.setup().skewed {
             let alike = self.with(|setup| setup.skewed = false);
             self.take(vec![alike]);
+        }
+    }
+
+    fn retries(&mut self) {
+        if self.setup().retries {
+            let once = self.with(|setup| setup.retries = false);
+            self.take(vec![once]);
         }
     }
 

@@ -70,7 +70,7 @@ pub struct History<'a> {
     pub cluster: ClusterId,
 }
 
-type CommandOf<W> = <<W as Workload>::Machine as StateMachine>::Command;
+pub(crate) type CommandOf<W> = <<W as Workload>::Machine as StateMachine>::Command;
 type ResponseOf<W> = <<W as Workload>::Machine as StateMachine>::Response;
 type QueryOf<W> = <<W as Workload>::Machine as StateMachine>::Query;
 type AnswerOf<W> = <<W as Workload>::Machine as StateMachine>::Answer;
@@ -123,8 +123,8 @@ pub trait Workload: Send + Sync + 'static {
         bytes_of(answer)
     }
 
-    /// A node has applied the command at `position` to its machine in memory. A machine on a disk is not
-    /// shown: what it holds is compared with its log at the end of the run alone.
+    /// A node has applied the command at `position` to its machine in memory. One on a disk is shown to
+    /// whom [`Self::on_disk`] gives the eye.
     ///
     /// # Errors
     /// What is wrong with the machine now.
@@ -147,6 +147,13 @@ pub trait Workload: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The command as it is to a machine whose `apply` depends on something that it must not: on `stray`.
+    /// For bugs put in on purpose; without this none of them does anything.
+    fn strayed(&self, command: CommandOf<Self>, stray: u64) -> CommandOf<Self> {
+        let _ = stray;
+        command
+    }
+
     /// A command panicked; the node stops. The response is missing.
     #[cfg(madsim)]
     fn panicked(&self, applied: &crate::observe::AppliedCommand, message: &str) {
@@ -156,6 +163,12 @@ pub trait Workload: Send + Sync + 'static {
     /// The run is over: what it was, before it is judged.
     fn over(&self, history: History<'_>) {
         let _ = history;
+    }
+
+    /// Whether the machine is on the nodes' disks in every run.
+    #[cfg(madsim)]
+    fn lives_on_disk(&self) -> bool {
+        false
     }
 
     /// Opens the machine of a node on its disk, for runs in which machines are there. Without this there

@@ -76,7 +76,7 @@ impl Workload for RegistersWorkload {
         disk: &crate::disk::SimDisk,
         eye: crate::observe::Eye<Self>,
     ) -> Result<crate::observe::Observed<Self>, String> {
-        Ok(eye.on_disk(super::tables::open(disk)?))
+        Ok(eye.on_disk(super::tables::open(disk)?, ()))
     }
 
     // Compiled here, and not once more in every program that runs it.
@@ -99,6 +99,15 @@ impl Workload for RegistersWorkload {
                 Call::Write(RegistersCommand::Cas { key, expected, new: unique })
             }
             _ => Call::Read(RegistersQuery::Get { key }),
+        }
+    }
+
+    fn strayed(&self, command: RegistersCommand, stray: u64) -> RegistersCommand {
+        match command {
+            RegistersCommand::Put { key, value, weight } => {
+                RegistersCommand::Put { key, value: value ^ (stray & 1), weight }
+            }
+            other @ RegistersCommand::Cas { .. } => other,
         }
     }
 

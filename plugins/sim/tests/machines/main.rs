@@ -11,6 +11,8 @@ mod cluster;
 mod panics;
 #[cfg(madsim)]
 mod sound;
+#[cfg(madsim)]
+mod tables;
 
 #[cfg(not(madsim))]
 quorate_sim::simulate!(Nothing);

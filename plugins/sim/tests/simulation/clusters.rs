@@ -1,5 +1,6 @@
 //! Clusters under faults drawn from seeds.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Write, stderr};
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +12,7 @@ use quorate_sim::cluster::Setup;
 use quorate_sim::plan::Plan;
 use quorate_sim::runtime::Points;
 use quorate_sim::shrink::Budget;
+use quorate_sim::workload::Call;
 
 use crate::support::{LENGTH, LIMIT, WORKLOAD, passes};
 
@@ -72,6 +74,34 @@ fn the_seeds_of_simulate_are_not_those_of_the_campaign() {
     assert!(text.contains("simulated 1 seeds"), "{text}");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.lines().any(|line| line.contains("slowest seed") && line.contains(" 4 (")), "{text}");
+}
+
+#[test]
+fn clients_that_were_not_told_send_a_command_once_more_and_it_may_be_applied_twice() {
+    let (mut sent, mut applied, mut elsewhere) = (0, 0, false);
+    for seed in 0..12 {
+        for retries in [true, false] {
+            let report = passes(Setup { retries, ..Setup::of_seed(seed, LENGTH / 2) });
+            // No two commands are alike but for those that are sent once more.
+            let mut nodes: BTreeMap<&[u8], BTreeSet<u64>> = BTreeMap::new();
+            let mut alike = 0;
+            for record in &report.history {
+                if let Call::Write(command) = &record.call {
+                    let asked = nodes.entry(command).or_default();
+                    alike += u64::from(!asked.is_empty());
+                    asked.insert(record.node);
+                }
+            }
+            // One that was refused is no part of the history.
+            assert!(alike <= report.counts.retries, "{alike} of {:?}", report.counts);
+            assert!(retries || report.counts.retries == 0, "{:?}", report.counts);
+            sent += report.counts.retries;
+            applied += report.counts.applied_again;
+            elsewhere |= nodes.values().any(|asked| asked.len() > 1);
+        }
+    }
+    println!("{sent} were sent once more, {applied} applied twice");
+    assert!(sent > applied && applied > 0 && elsewhere, "{sent} and {applied}, {elsewhere}");
 }
 
 /// The first failing run of every class, with the plan that it shrinks to.
