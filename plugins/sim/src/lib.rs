@@ -31,8 +31,8 @@
 macro_rules! __nothing_is_simulated {
     () => {
         "nothing is simulated without `--cfg madsim`: `rustflags = [\"--cfg\", \"madsim\"]` under `[build]` in \
-         .cargo/config.toml sets it, and a RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS or CARGO_BUILD_RUSTFLAGS variable replaces \
-         that silently: unset it"
+         .cargo/config.toml sets it, and a RUSTFLAGS, CARGO_ENCODED_RUSTFLAGS or CARGO_BUILD_RUSTFLAGS variable, or \
+         `rustflags` under `[target.…]` in any config.toml above, replaces that silently: unset it, or add the cfg there"
     };
 }
 

@@ -2,7 +2,7 @@
 //! time is over; and what they came to.
 //!
 //! This folder owns which seeds run and the sums over them. What is wrong with a run is its own
-//! [`Finding`]; a campaign goes on after it.
+//! [`Finding`](crate::run::Finding); a campaign goes on after it.
 
 mod events;
 mod failure;

@@ -235,17 +235,21 @@ impl<W: Workload> Sim<W> {
         if stopped && !self.stop(node, Crash::Process) {
             return;
         }
-        let flipped = match self.slots().get_mut(&node) {
+        let flipped: Vec<_> = match self.slots().get_mut(&node) {
             Some(slot) if !slot.is_lost() => {
-                slot.rotten = true;
                 // redb's pages have checksums of their own: what is read is damaged in their place.
                 let passed_over = self.setup.mutation == Some(Mutation::ChecksumNotVerified);
                 let bits = if passed_over { 0 } else { bits };
-                (0..bits).filter_map(|_| slot.disk.rot_somewhere(DATA)).collect()
+                let flipped: Vec<_> = (0..bits).filter_map(|_| slot.disk.rot_somewhere(DATA)).collect();
+                // Where nothing is damaged yet nothing is excused.
+                slot.rotten = passed_over || !flipped.is_empty();
+                if slot.rotten {
+                    self.observer.may_have_lost(node);
+                }
+                flipped
             }
             _ => Vec::new(),
         };
-        self.observer.may_have_lost(node);
         for (file, bit) in flipped.iter().take(3) {
             self.tell(format!("n{node}: bit {bit} of {} flips", file.display()));
         }

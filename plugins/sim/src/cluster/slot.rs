@@ -11,8 +11,9 @@ use crate::runtime::Clock;
 use crate::workload::Workload;
 
 /// How long after its disk has room again a node may still stop because of it: it may be starting just
-/// then, and have found it full.
-const FULL: Duration = Duration::from_secs(1);
+/// then, and have found it full; or have failed while it had nothing to write, which takes a second of its
+/// own clock to stop it, and as long again as it is paused.
+const FULL: Duration = Duration::from_secs(5);
 
 /// A machine and its disk.
 pub(super) struct Slot<W: Workload> {
@@ -201,7 +202,7 @@ mod tests {
         slot.fill(100);
         assert_eq!(fate(&slot, 90), Fate::Excused);
         slot.make_room(Duration::from_secs(100));
-        assert_eq!((fate(&slot, 100), fate(&slot, 102)), (Fate::Excused, Fate::Unexpected));
+        assert_eq!((fate(&slot, 104), fate(&slot, 105)), (Fate::Excused, Fate::Unexpected));
         // It fills up again before that moment is over.
         slot.fill(100);
         slot.make_room(Duration::from_secs(200));
@@ -209,7 +210,7 @@ mod tests {
         assert_eq!(fate(&slot, 202), Fate::Excused);
         // The calm gives it room, whoever was to do so.
         slot.calm(Duration::from_secs(303));
-        assert_eq!((fate(&slot, 303), fate(&slot, 305)), (Fate::Excused, Fate::Unexpected));
+        assert_eq!((fate(&slot, 307), fate(&slot, 308)), (Fate::Excused, Fate::Unexpected));
     }
 
     #[test]
