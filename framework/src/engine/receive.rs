@@ -271,8 +271,9 @@ impl<RT: Runtime> Group<RT> {
         let mut received = self.receive_chunks(session, &mut arriving).await;
         // One at a time from here on: the room for it is looked at once more, before there is no way back. A
         // restore that finds none stops the node.
-        let taken = self.room.installing(short);
+        let mut taken = None;
         if received.is_ok() {
+            taken = self.room.installing(short);
             received = match &taken {
                 Some(_) => self.check_room(arriving.received).await,
                 None => Err(ReceiveError::NoRoom),

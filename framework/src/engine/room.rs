@@ -150,11 +150,16 @@ impl<RT: Runtime> Room<RT> {
     fn needed(&self, bytes: u64) -> Option<u64> {
         let (believed, lacked) = {
             let state = self.state();
-            let counts = |it: &&TooLarge<RT>| now::<RT>() < it.until || it.lacked == Lacked::Storage;
+            // A storage that says how much room it has is asked for as long as need be, where it is known for
+            // how much.
+            let asked = || bytes > 0 && self.storage.snapshot_room().is_some();
+            let counts =
+                |it: &&TooLarge<RT>| now::<RT>() < it.until || it.lacked == Lacked::Storage && asked();
             let Some(too_large) = state.too_large.as_ref().filter(counts) else { return Some(bytes) };
             (too_large.bytes, too_large.lacked)
         };
-        let known = if bytes == 0 { believed } else { bytes };
+        // The part that did not fit has given its own room back.
+        let known = if bytes == 0 { believed.saturating_add(believed / 8) } else { bytes };
         match lacked {
             // What had arrived of it may have taken the room: it was on a disk as well.
             Lacked::Machine => Some(believed.saturating_mul(2).clamp(known, known.saturating_mul(2))),

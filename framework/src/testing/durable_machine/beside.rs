@@ -108,53 +108,61 @@ fn look<H: DurableHarness>(machine: &H::Machine, known: &[Point<H>], last: usize
     next
 }
 
+/// How many logs are applied beside looks: on a busy computer the threads may miss each other in one.
+const LOGS: usize = 5;
+
 /// While one thread applies, and flushes are made beside it, views are of whole batches, with the record
 /// of the last, and never of an earlier one than before; so are queries and deadlines.
 pub fn views_are_whole_beside_apply<H: DurableHarness>() {
     run::<H>("views_are_whole_beside_apply", || {
         let mut rng = Seeded::announced();
-        let history = History::<H>::drawn(&mut rng, 60);
-        let mut life = Life::new(&history);
-        let mut known = vec![history.point(0)];
-        while let Some(left) = history.left_behind(&known[known.len() - 1]) {
-            let last = known[known.len() - 1].upto;
-            known.push(history.point(last + rng.draw(1..left.min(4) + 1)));
+        for _ in 0..LOGS {
+            look_beside_apply::<H>(&mut rng);
         }
-        let (machine, known) = (&life.machine, &known);
-        let (looks, over) = (Rounds::new(), AtomicBool::new(false));
-        thread::scope(|scope| {
-            let (flush, flushes) = channel();
-            let flushing =
-                scope.spawn(move || flushes.iter().try_for_each(|()| machine.flush().map_err(told)));
-            let (looks, over) = (&looks, &over);
-            let applying = scope.spawn(move || {
-                let _over = Over(over);
-                known.windows(2).try_for_each(|two| {
-                    // One that does not flush any more says why.
-                    let _ = flush.send(());
-                    apply_batch(machine, two[0].upto, &two[1], || looks.wait())?;
-                    looks.wait();
-                    Ok::<(), String>(())
-                })
-            });
-            let _over = Over(&looks.over);
-            let mut last = 0;
-            while !over.load(SeqCst) {
-                doing(format!("look at what is applied, after entry {}", known[last].upto));
-                looks.round(|| last = look(machine, known, last));
-                thread::yield_now();
-            }
-            for (thread, what) in [(applying, "applied"), (flushing, "flushed")] {
-                let done = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                done.unwrap_or_else(|error| panic!("beside views it was not {what}: {error}"));
-            }
-        });
-        life.went_on_to(&known[known.len() - 1], false);
-        life.check_now("everything was applied");
-        life.flush();
-        life = life.crash();
-        life.check("everything was applied beside views and flushed, and the power failed");
     });
+}
+
+fn look_beside_apply<H: DurableHarness>(rng: &mut Seeded) {
+    let history = History::<H>::drawn(rng, 60);
+    let mut life = Life::new(&history);
+    let mut known = vec![history.point(0)];
+    while let Some(left) = history.left_behind(&known[known.len() - 1]) {
+        let last = known[known.len() - 1].upto;
+        known.push(history.point(last + rng.draw(1..left.min(4) + 1)));
+    }
+    let (machine, known) = (&life.machine, &known);
+    let (looks, over) = (Rounds::new(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let (flush, flushes) = channel();
+        let flushing = scope.spawn(move || flushes.iter().try_for_each(|()| machine.flush().map_err(told)));
+        let (looks, over) = (&looks, &over);
+        let applying = scope.spawn(move || {
+            let _over = Over(over);
+            known.windows(2).try_for_each(|two| {
+                // One that does not flush any more says why.
+                let _ = flush.send(());
+                apply_batch(machine, two[0].upto, &two[1], || looks.wait())?;
+                looks.wait();
+                Ok::<(), String>(())
+            })
+        });
+        let _over = Over(&looks.over);
+        let mut last = 0;
+        while !over.load(SeqCst) {
+            doing(format!("look at what is applied, after entry {}", known[last].upto));
+            looks.round(|| last = look(machine, known, last));
+            thread::yield_now();
+        }
+        for (thread, what) in [(applying, "applied"), (flushing, "flushed")] {
+            let done = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            done.unwrap_or_else(|error| panic!("beside views it was not {what}: {error}"));
+        }
+    });
+    life.went_on_to(&known[known.len() - 1], false);
+    life.check_now("everything was applied");
+    life.flush();
+    life = life.crash();
+    life.check("everything was applied beside views and flushed, and the power failed");
 }
 
 /// A flush in the midst of a batch makes durable what was applied before that, and of the batch all or

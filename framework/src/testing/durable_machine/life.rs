@@ -58,15 +58,17 @@ impl End {
         if rng.one_in(2) { Self::Kill } else { Self::Crash }
     }
 
-    fn strike<H: DurableHarness>(self, place: &mut H::Place, machine: Option<H::Machine>) {
+    /// Says whether the place has its power back.
+    fn strike<H: DurableHarness>(self, place: &mut H::Place, machine: Option<H::Machine>) -> bool {
         match self {
             Self::Crash => {
                 doing("cut the power");
                 H::crash(place, machine);
+                true
             }
             Self::Kill => {
                 doing("end the process");
-                H::kill(place, machine);
+                H::kill(place, machine)
             }
         }
     }
@@ -102,7 +104,11 @@ impl<H: DurableHarness> Closed<H> {
             Ok(machine) => (Some(machine), Ok(())),
             Err(error) => (None, Err(told(error))),
         };
-        end.strike::<H>(&mut self.place, machine);
+        let has_power = end.strike::<H>(&mut self.place, machine);
+        // A harness that only closes machines gives no power back.
+        if points.is_some() && !has_power {
+            H::crash(&mut self.place, None);
+        }
         (self, opened)
     }
 }

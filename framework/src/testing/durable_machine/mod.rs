@@ -138,8 +138,8 @@
 //! # Threads
 //!
 //! Two cases look, and flush, in the midst of a batch: the commands of that come one by one, and before
-//! each the others have their turn, which they use unless the machine keeps them waiting for the end of the
-//! batch. What happens between two operations of the machine itself is seen by chance alone.
+//! each the others have their turn. How long that is waited for is bounded, as a machine may keep them
+//! waiting for the end of the batch: on a busy computer a mistake may be missed now and then. What happens between two operations of the machine itself is seen by chance alone.
 //!
 //! # What the kit cannot see
 //!
@@ -196,8 +196,8 @@ pub trait DurableHarness: 'static {
     /// Cuts the power under `machine`: what was not flushed by now is lost or torn. The place is then
     /// opened again.
     ///
-    /// `None` when the power that [`Self::cut_power_after`] takes away failed while the machine was being
-    /// opened: then only the place comes back to life.
+    /// `None` when the machine did not open, as when the power that [`Self::cut_power_after`] takes away
+    /// failed meanwhile: then only the place comes back to life.
     fn crash(place: &mut Self::Place, machine: Option<Self::Machine>);
 
     /// Ends the process of `machine`, which gets no time to flush or close anything, and gives the place

@@ -38,7 +38,8 @@ impl<'a> Draw<'a> {
         Self { rng, seen, unique }
     }
 
-    /// A number that no other call of the run gets.
+    /// A number that no other call of the run gets. A client that was not told what became of a command
+    /// may send it once more, with the same number.
     pub fn unique(&self) -> u64 {
         self.unique
     }

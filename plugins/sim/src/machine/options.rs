@@ -65,7 +65,7 @@ pub enum Faults {
     Mixed,
     /// What a profile draws from: only disks, only the network, only clocks.
     Of(Profile),
-    /// Nothing. Clocks differ all the same.
+    /// Nothing. Clocks differ all the same, and clients that gave up may send a command once more.
     None,
     /// A plan of your own, by seed, number of nodes and duration.
     Own(OwnPlan),

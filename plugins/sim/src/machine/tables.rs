@@ -173,7 +173,7 @@ impl<T: SimulatedInTables> OnNode<T> {
         if let Some((name, why)) = self.subject.broken_in(&RedbMachine::<T>::tables(&view)) {
             return Err(format!("the invariant `{name}` does not hold {when}: {why}"));
         }
-        match digest::<T>(view).filter(|_| looked_at(last.index.get())) {
+        match looked_at(last.index.get()).then(|| digest::<T>(view)).flatten() {
             Some(state) => self.notes.state(last, state),
             None => Ok(()),
         }

@@ -149,6 +149,7 @@ pub trait Workload: Send + Sync + 'static {
 
     /// The command as it is to a machine whose `apply` depends on something that it must not: on `stray`.
     /// For bugs put in on purpose; without this none of them does anything.
+    #[doc(hidden)]
     fn strayed(&self, command: CommandOf<Self>, stray: u64) -> CommandOf<Self> {
         let _ = stray;
         command

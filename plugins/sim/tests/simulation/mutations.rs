@@ -23,8 +23,8 @@ fn assert_found(bugs: impl Iterator<Item = &'static Planted>) {
     assert!(survivors.is_empty(), "{}", survivors.join("\n"));
 }
 
-/// Those that a few seeds find, and those that are all that shows that an oracle fires; or those that are named in `QUORATE_SIM_BUGS`, with commas between
-/// them, or `all`.
+/// Those that a few seeds find, and those that are all that shows that an oracle fires; or those that are
+/// named in `QUORATE_SIM_BUGS`, with commas between them, or `all`.
 #[test]
 fn bugs_put_in_on_purpose_are_found() {
     let named = std::env::var("QUORATE_SIM_BUGS").unwrap_or_default();
