@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::catch_unwind;
 
 use redb::{
     Key, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableHandle, Value,
@@ -90,10 +91,22 @@ where
         let mut table = txn.open_table(*self).map_err(TableError::from)?;
         let (mut key, mut value) = (Vec::new(), Vec::new());
         while next(&mut key, &mut value)? {
+            fits::<K>(&key)?;
+            fits::<V>(&value)?;
             table.insert(K::from_bytes(&key), V::from_bytes(&value)).map_err(TableError::from)?;
         }
         Ok(())
     }
+}
+
+/// Whether bytes that came from elsewhere are a `T`: of others redb's types make nothing but a panic.
+fn fits<T: Value>(bytes: &[u8]) -> io::Result<()> {
+    let wide = T::fixed_width().is_none_or(|width| width == bytes.len());
+    if wide && catch_unwind(|| drop(T::from_bytes(bytes))).is_ok() {
+        return Ok(());
+    }
+    let what = format!("{} bytes that are no {}", bytes.len(), T::type_name().name());
+    Err(io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
 fn declared<K: Key, V: Value>(
@@ -166,5 +179,19 @@ impl<'txn> ReadTables<'txn> {
 impl fmt::Debug for ReadTables<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadTables").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_of_no_such_type_are_an_error() {
+        assert!(fits::<u64>(&[1; 8]).is_ok() && fits::<&str>(b"text").is_ok());
+        assert!(fits::<(&str, u64)>(<(&str, u64)>::as_bytes(&("text", 7)).as_ref()).is_ok());
+        let error = fits::<u64>(&[1; 7]).expect_err("too short");
+        assert_eq!(error.to_string(), "7 bytes that are no u64");
+        assert!(fits::<&str>(&[0xff]).is_err() && fits::<(&str, u64)>(&[1, 2]).is_err());
     }
 }
