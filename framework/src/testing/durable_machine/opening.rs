@@ -30,15 +30,16 @@ pub fn fresh_machine_has_no_record<H: DurableHarness>() {
     });
 }
 
-/// Opens a machine with the power or the process at an end on the way, perhaps twice; then it must be
-/// what it was, and go on. An error when it did not open the first time.
+/// Opens a machine with the power or the process at such an end on the way, and perhaps once more; then it
+/// must be what it was, and go on. An error when it did not open the first time.
 fn opened_at_last<H: DurableHarness>(
     closed: Closed<H>,
     points: Option<u64>,
+    end: End,
     rng: &mut Seeded,
     when: &str,
 ) -> Result<(), String> {
-    let (mut closed, opened) = closed.open_and_end(points, End::drawn(rng));
+    let (mut closed, opened) = closed.open_and_end(points, end);
     if rng.one_in(2) {
         let fewer = points.map(|points| rng.draw(0..points + 1));
         closed = closed.open_and_end(fewer, End::drawn(rng)).0;
@@ -72,15 +73,19 @@ pub fn opening_survives_a_power_cut<H: DurableHarness>() {
             ("a place after the death of a process", &|| used(End::Kill)),
         ];
         for (place, begun) in places {
-            for _ in 0..4 {
-                let when = format!("the power failed once a machine was opened in {place}");
-                let opened = opened_at_last(begun(), None, &mut rng, &when);
+            for end in [End::Crash, End::Kill, End::Crash, End::Kill] {
+                let when = format!("{end:?} once a machine was opened in {place}");
+                let opened = opened_at_last(begun(), None, end, &mut rng, &when);
                 opened.unwrap_or_else(|error| panic!("the machine does not open in {place}: {error}"));
             }
             let seed = rng.next_u64();
             at_every_point::<H>(&mut rng, |points| {
-                let when = format!("the power failed after {points} operations of an opening in {place}");
-                opened_at_last(begun(), Some(points), &mut Seeded::new(seed ^ points), &when)
+                let mut rng = Seeded::new(seed ^ points);
+                let [crashed, killed] = [End::Crash, End::Kill].map(|end| {
+                    let when = format!("{end:?} after {points} operations of an opening in {place}");
+                    opened_at_last(begun(), Some(points), end, &mut rng, &when)
+                });
+                crashed.and(killed)
             });
         }
     });
