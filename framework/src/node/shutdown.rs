@@ -9,6 +9,9 @@ use super::status::{Phase, Role};
 use crate::engine::runtime::{Runtime, before, now};
 use crate::error::ShutdownError;
 
+/// How often it is looked for somebody to hand leadership on to.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 impl<RT: Runtime> Core<RT> {
     /// Refuses new calls, completes those in progress, hands leadership on, and stops.
     ///
@@ -58,7 +61,18 @@ impl<RT: Runtime> Core<RT> {
             return;
         }
         let patience = Duration::from_millis(self.config.election.timeout_min_ms);
-        let Some(to) = running.group.successor(patience) else { return };
+        let deadline = now::<RT>() + patience;
+        // Who has just come to lead has heard from nobody yet.
+        let to = loop {
+            if let Some(to) = running.group.successor(patience) {
+                break to;
+            }
+            let alone = view.get().membership.voters.iter().flatten().all(|voter| *voter == self.node_id());
+            if alone || view.get().role != Role::Leader || now::<RT>() >= deadline {
+                return;
+            }
+            RT::sleep(LOOK_AGAIN).await;
+        };
         running.group.transfer_leader(to).await;
         let handed = view.until(|view| view.role != Role::Leader && view.leader.is_some());
         before::<RT, _>(now::<RT>() + patience, handed).await;
