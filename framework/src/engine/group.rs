@@ -345,9 +345,10 @@ impl<RT: Runtime> Group<RT> {
         }
     }
 
-    /// The voter that would lose least by leading: of those heard from within `recent`, the one whose
-    /// log is furthest. `None` when this node does not lead, or nobody was heard from.
-    pub(crate) fn successor(&self, recent: Duration) -> Option<NodeId> {
+    /// The voter that would lose least by leading, and how far its log is known to match: of those heard
+    /// from within `recent`, the one whose log is furthest. `None` when this node does not lead, or nobody
+    /// was heard from.
+    pub(crate) fn successor(&self, recent: Duration) -> Option<(NodeId, Option<LogIndex>)> {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
         let heard = metrics.heartbeat?;
@@ -355,7 +356,8 @@ impl<RT: Runtime> Group<RT> {
         let candidates = metrics.replication?.into_iter();
         let candidates =
             candidates.filter(|(node, _)| *node != metrics.id && voters.contains(node) && heard(node));
-        candidates.max_by_key(|(_, matched)| *matched).map(|(node, _)| NodeId(node))
+        let furthest = candidates.max_by_key(|(_, matched)| *matched);
+        furthest.map(|(node, matched)| (NodeId(node), matched.map(|matched| LogIndex(matched.index))))
     }
 
     /// Asks `to` to take over.

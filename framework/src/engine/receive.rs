@@ -264,7 +264,7 @@ impl<RT: Runtime> Group<RT> {
     ) -> Result<Vote, ReceiveError> {
         let short = self.admits(begin.len).await?;
         let begun = now::<RT>();
-        let failed = |error: &ReceiveError, bytes| self.room.failed(error, begin.len.max(bytes), begun);
+        let failed = |error: &ReceiveError, received| self.room.failed(error, begin.len, received, begun);
         let arriving = self.go_on(&begin, session).await;
         let mut arriving = arriving.inspect_err(|error| failed(error, 0))?;
         self.tell(session, Kind::SnapshotFrom, arriving.received).await?;

@@ -25,8 +25,12 @@ const TAIL: usize = 8;
 /// again soon after.
 const BELIEVED: Duration = Duration::from_mins(1);
 const BELIEVED_AT_MOST: Duration = Duration::from_mins(10);
-/// A snapshot of which less is known counts as of so many bytes.
+/// A snapshot of which less is known counts as of so many bytes, and one of unknown length is tried again
+/// when there is so much more room.
 const AT_LEAST: u64 = 1 << 20;
+/// The most that comes of a snapshot at once (`snapshot.chunk_bytes`). A storage that has more room, and yet none for it, does not see
+/// what it lacks: a quota, or another limit.
+const A_CHUNK: u64 = 4 << 20;
 
 /// The room of one group.
 pub(super) struct Room<RT: Runtime> {
@@ -70,7 +74,7 @@ impl Tail {
 }
 
 struct TooLarge<RT: Runtime> {
-    /// How long it is, or how much of it was there by then.
+    /// How long it is, or for how much of it there was room.
     bytes: u64,
     lacked: Lacked,
     until: RT::Instant,
@@ -82,7 +86,7 @@ struct TooLarge<RT: Runtime> {
 enum Lacked {
     /// The machine, which can be asked again.
     Machine,
-    /// The storage, which said that it had none when it was asked, and can be asked again.
+    /// The storage, which said that it had too little when it was asked, and can be asked again.
     Storage,
     /// The storage, of which it cannot be told when it has.
     Unknown,
@@ -159,7 +163,8 @@ impl<RT: Runtime> Room<RT> {
             (too_large.bytes, too_large.lacked)
         };
         // The part that did not fit has given its own room back.
-        let known = if bytes == 0 { believed.saturating_add(believed / 8) } else { bytes };
+        let more = || believed.saturating_add((believed / 8).max(AT_LEAST));
+        let known = if bytes == 0 { more() } else { bytes };
         match lacked {
             // What had arrived of it may have taken the room: it was on a disk as well.
             Lacked::Machine => Some(believed.saturating_mul(2).clamp(known, known.saturating_mul(2))),
@@ -170,15 +175,17 @@ impl<RT: Runtime> Room<RT> {
         }
     }
 
-    /// A snapshot of so many bytes, or of which there were so many, was begun at `begun`. Takes note when
-    /// it did not fit.
-    pub(super) fn failed(&self, error: &ReceiveError, bytes: u64, begun: RT::Instant) {
-        let lacked = match error {
-            ReceiveError::Restore(RestoreError::NoRoom { .. }) => Lacked::Machine,
+    /// A snapshot of `len` bytes, of which 0 is not known, was begun at `begun`, and `received` of it are
+    /// still there. Takes note when it did not fit.
+    pub(super) fn failed(&self, error: &ReceiveError, len: u64, received: u64, begun: RT::Instant) {
+        let (lacked, bytes) = match error {
+            ReceiveError::Restore(RestoreError::NoRoom { .. }) => (Lacked::Machine, len.max(received)),
             ReceiveError::Storage(StorageError::Full { .. }) => {
-                let bytes = bytes.max(AT_LEAST);
-                let says_so = self.storage.snapshot_room().is_some_and(|room| room < bytes);
-                if says_so { Lacked::Storage } else { Lacked::Unknown }
+                let left = self.storage.snapshot_room();
+                let room = received.saturating_add(left.unwrap_or(0));
+                let says_so = left.is_some_and(|left| left < A_CHUNK) && (len == 0 || room < len);
+                let lacked = if says_so { Lacked::Storage } else { Lacked::Unknown };
+                (lacked, if len == 0 { room } else { len })
             }
             _ => return,
         };
@@ -379,25 +386,71 @@ mod tests {
         const SIZE: u64 = 50 << 20;
         let (room, begun) = (room(), now::<TokioRuntime>());
         assert_eq!((room.needed(0), room.needed(7)), (Some(0), Some(7)));
-        room.failed(&ReceiveError::Ended, SIZE, begun);
+        room.failed(&ReceiveError::Ended, SIZE, 0, begun);
         assert_eq!(room.needed(0), Some(0));
-        room.failed(&no_room(), SIZE, begun);
+        room.failed(&no_room(), SIZE, SIZE, begun);
         assert_eq!(room.needed(0), Some(2 * SIZE));
         // A smaller one is not held to be as large.
         assert_eq!((room.needed(7), room.needed(3 * SIZE)), (Some(14), Some(3 * SIZE)));
-        room.failed(&full(), SIZE, begun);
+        room.failed(&full(), SIZE, 5, begun);
         assert_eq!((room.needed(0), room.needed(7)), (None, None), "nobody can tell");
         let believed = |room: &Room<TokioRuntime>| room.state().too_large.as_ref().map(|it| it.believed);
         assert_eq!(believed(&room), Some(2 * BELIEVED));
-        (0..10).for_each(|_| room.failed(&no_room(), SIZE, begun));
+        (0..10).for_each(|_| room.failed(&no_room(), SIZE, SIZE, begun));
         assert_eq!(believed(&room), Some(BELIEVED_AT_MOST));
         let taken = room.installing(None);
         assert!(room.installing(None).is_none(), "one at a time");
         taken.expect("the first").done();
         assert!(room.installing(None).is_some());
         assert_eq!(room.needed(0), Some(0));
-        room.failed(&no_room(), SIZE, begun);
+        room.failed(&no_room(), SIZE, SIZE, begun);
         assert_eq!(believed(&room), Some(BELIEVED));
+    }
+
+    #[test]
+    fn a_storage_that_had_too_little_room_is_asked_until_it_has_enough() {
+        const MIB: u64 = 1 << 20;
+        let storage = MemoryStorage::new();
+        let room = Room::<TokioRuntime>::new(Arc::new(storage.clone()));
+        let begun = now::<TokioRuntime>();
+        let says = |bytes: u64| storage.set_snapshot_room(Some(bytes));
+        // Of unknown length: it is longer than what was received and the room that was left.
+        says(MIB);
+        room.failed(&full(), 0, 40 * MIB, begun);
+        says(41 * MIB);
+        assert_eq!(room.needed(0), None, "what was received has given its room back");
+        says(47 * MIB);
+        assert_eq!(room.needed(0), Some(41 * MIB + 41 * MIB / 8));
+        // A small one would fit into what it leaves at once.
+        says(100);
+        room.failed(&full(), 0, 100, begun);
+        says(200);
+        assert_eq!(room.needed(0), None);
+        // Of known length: there must be room for all of it, however long that takes.
+        says(100);
+        room.failed(&full(), 40 * MIB, 10 * MIB, begun);
+        says(40 * MIB - 1);
+        assert_eq!(room.needed(40 * MIB), None);
+        room.state().too_large.as_mut().expect("it did not fit").until = begun;
+        assert_eq!(room.needed(40 * MIB), None, "it is asked, and not believed for a time");
+        says(40 * MIB);
+        assert_eq!(room.needed(40 * MIB), Some(40 * MIB));
+    }
+
+    #[test]
+    fn a_storage_that_has_no_room_and_says_that_it_has_is_left_alone_for_a_while() {
+        let storage = MemoryStorage::new();
+        let room = Room::<TokioRuntime>::new(Arc::new(storage.clone()));
+        let begun = now::<TokioRuntime>();
+        // Room for all that was missing, or for far more than came at once.
+        for (len, received, says) in [(1000, 900, 100), (9 << 30, 2 << 30, 5 << 30), (0, 2 << 30, 5 << 30)] {
+            storage.set_snapshot_room(Some(says));
+            room.failed(&full(), len, received, begun);
+            storage.set_snapshot_room(Some(u64::MAX));
+            assert_eq!((room.needed(0), room.needed(1000)), (None, None), "{len} {received} {says}");
+            room.state().too_large.as_mut().expect("it did not fit").until = begun;
+            assert_eq!((room.needed(0), room.needed(1000)), (Some(0), Some(1000)), "and then tried again");
+        }
     }
 
     #[test]
@@ -406,11 +459,11 @@ mod tests {
         let until = |room: &Room<TokioRuntime>| -> Now {
             room.state().too_large.as_ref().map(|it| it.until).expect("it did not fit")
         };
-        room.failed(&no_room(), 1, begun);
+        room.failed(&no_room(), 1, 1, begun);
         let first = until(&room);
-        room.failed(&no_room(), 1, first + BELIEVED * 2);
+        room.failed(&no_room(), 1, 1, first + BELIEVED * 2);
         assert!(until(&room) < first + BELIEVED, "that one was begun long after");
-        room.failed(&no_room(), 1, begun);
+        room.failed(&no_room(), 1, 1, begun);
         assert!(until(&room) >= first + BELIEVED);
     }
 }

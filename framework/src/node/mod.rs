@@ -84,8 +84,9 @@ impl<M: Replicated> Node<M> {
     }
 
     /// Stops the node in good order: new calls are refused; calls in progress are waited for, at
-    /// most `timeouts.drain_ms`; leadership is handed to another voter; the engine stops; streams
-    /// and transport are closed; the storage completes what is queued and is closed.
+    /// most `timeouts.drain_ms`; leadership is handed to another voter, for which a leader waits at
+    /// most twice `election.timeout_min_ms`, and once that when nobody answers it; the engine stops;
+    /// streams and transport are closed; the storage completes what is queued and is closed.
     ///
     /// # Errors
     /// The node is down all the same; the error says what was not in good order.

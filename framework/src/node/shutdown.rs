@@ -62,13 +62,17 @@ impl<RT: Runtime> Core<RT> {
         }
         let patience = Duration::from_millis(self.config.election.timeout_min_ms);
         let deadline = now::<RT>() + patience;
-        // Who has just come to lead has heard from nobody yet.
+        // Who has just come to lead has heard from nobody yet, or of nobody's log: one that lacks much of it
+        // would refuse. Nothing is written any more, so the others catch up.
+        let last = view.get().last_log;
         let to = loop {
-            if let Some(to) = running.group.successor(patience) {
-                break to;
+            let over = now::<RT>() >= deadline;
+            match running.group.successor(patience) {
+                Some((to, matched)) if matched >= last || over => break to,
+                _ => {}
             }
             let alone = view.get().membership.voters.iter().flatten().all(|voter| *voter == self.node_id());
-            if alone || view.get().role != Role::Leader || now::<RT>() >= deadline {
+            if alone || view.get().role != Role::Leader || over {
                 return;
             }
             RT::sleep(LOOK_AGAIN).await;

@@ -255,7 +255,13 @@ pub trait Storage: Send + Sync + 'static {
     /// How many bytes a snapshot may take now, as far as can be told; `None` when it cannot.
     ///
     /// One that found no room ([`StorageError::Full`]) is taken again once this says that there is some.
-    /// Without it that is tried after a minute, and more seldom each time. The default is `None`.
+    /// Without it that is tried after a minute, and more seldom each time, and so is one of which nobody
+    /// knows how long it will be. The default is `None`.
+    ///
+    /// # Contract
+    /// - Never less than one may take, or no snapshot would be taken any more
+    ///   (`room_for_a_snapshot_is_what_one_may_take`). It may be more: then the next one is tried in vain.
+    /// - What is held of a snapshot that broke off counts as room: it is gone on with, or given up.
     ///
     /// # Called by
     /// the engine, before it takes a snapshot after one that found no room. It is answered at once.

@@ -33,6 +33,8 @@ pub(super) struct Disk {
     pub(super) answers: VecDeque<(Flushed, Result<(), StorageError>)>,
     /// Whether some thread is using `answers`.
     pub(super) answering: bool,
+    /// What it says of the room for a snapshot.
+    pub(super) snapshot_room: Option<u64>,
     /// Operations whose next call fails.
     pub(super) to_fail: Vec<StorageOperation>,
 }

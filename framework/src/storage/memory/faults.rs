@@ -143,6 +143,12 @@ impl MemoryStorage {
         self.shared.health.set(health);
     }
 
+    /// Sets what [`Storage::snapshot_room`](crate::storage::Storage::snapshot_room) says. It refuses no
+    /// snapshot by itself.
+    pub fn set_snapshot_room(&self, bytes: Option<u64>) {
+        self.shared.lock().snapshot_room = bytes;
+    }
+
     /// Watches whether the node says that it is short of room elsewhere.
     pub fn room_wanted(&self) -> Watcher<bool> {
         self.shared.room_wanted.watch()

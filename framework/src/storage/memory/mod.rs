@@ -238,6 +238,10 @@ impl Storage for MemoryStorage {
         self.shared.health.watch()
     }
 
+    fn snapshot_room(&self) -> Option<u64> {
+        self.shared.lock().snapshot_room
+    }
+
     fn make_room(&self, wanted: bool) {
         self.shared.room_wanted.set(wanted);
     }

@@ -196,8 +196,9 @@ pub trait DurableHarness: 'static {
     /// Cuts the power under `machine`: what was not flushed by now is lost or torn. The place is then
     /// opened again.
     ///
-    /// `None` when the machine did not open, as when the power that [`Self::cut_power_after`] takes away
-    /// failed meanwhile: then only the place comes back to life.
+    /// `None` when there is no machine any more: it did not open, as when the power that
+    /// [`Self::cut_power_after`] takes away failed meanwhile, or [`Self::kill`] could only close it. Then
+    /// only the place comes back to life.
     fn crash(place: &mut Self::Place, machine: Option<Self::Machine>);
 
     /// Ends the process of `machine`, which gets no time to flush or close anything, and gives the place

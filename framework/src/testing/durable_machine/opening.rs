@@ -42,7 +42,11 @@ fn opened_at_last<H: DurableHarness>(
     let (mut closed, opened) = closed.open_and_end(points, end);
     if rng.one_in(2) {
         let fewer = points.map(|points| rng.draw(0..points + 1));
-        closed = closed.open_and_end(fewer, End::drawn(rng)).0;
+        let (again, reopened) = closed.open_and_end(fewer, End::drawn(rng));
+        if points.is_none() {
+            reopened.unwrap_or_else(|error| panic!("{when}, and it does not open again: {error}"));
+        }
+        closed = again;
     }
     let mut life = closed.open();
     life.check(&format!("{when}, and it was opened"));

@@ -319,6 +319,7 @@ macro_rules! __storage_cases {
                 removing_a_snapshot_spares_other_groups
                 snapshot_stays_readable_when_removed
                 large_snapshot_comes_back
+                room_for_a_snapshot_is_what_one_may_take
                 resumed_snapshot_goes_on_with_a_prefix
                 resumed_snapshot_is_invisible_before_commit
                 resumed_snapshot_discarded_leaves_nothing

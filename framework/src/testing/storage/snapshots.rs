@@ -158,6 +158,38 @@ pub fn snapshots_of_groups_do_not_mix<H: StorageHarness>() {
     });
 }
 
+/// A storage that says how much room a snapshot has never says less than one then takes: one that did
+/// would be sent no snapshot any more after one that found no room. It may be asked while one is written.
+pub fn room_for_a_snapshot_is_what_one_may_take<H: StorageHarness>() {
+    run::<H, _>("room_for_a_snapshot_is_what_one_may_take", || async {
+        const CHUNK: u64 = 256 << 10;
+        let mut store = Store::<H>::with_group().await;
+        for (index, when) in [(1, "with no snapshot before"), (2, "after another"), (3, "after a reopen")] {
+            let mut writer = store.storage.snapshot_writer(G).await.expect("a snapshot begins");
+            // What was said, and how much was written after it.
+            let mut said: Vec<(u64, u64)> = Vec::new();
+            for _ in 0..8 {
+                said.extend(store.storage.snapshot_room().map(|room| (room, 0)));
+                writer.write(Bytes::from(vec![7; CHUNK as usize])).await.expect("a chunk is written");
+                for (_, written) in &mut said {
+                    *written += CHUNK;
+                }
+            }
+            writer.commit(LogId::new(1, index)).await.expect("committed");
+            for (room, written) in said {
+                assert!(
+                    room >= written,
+                    "{when}: there was room for {room} bytes of a snapshot, and it took {written} more"
+                );
+            }
+            if index == 2 {
+                store = store.reopen().await;
+                store.open(G).await;
+            }
+        }
+    });
+}
+
 /// A snapshot of many megabytes, in chunks of any size, comes back as written.
 pub fn large_snapshot_comes_back<H: StorageHarness>() {
     run::<H, _>("large_snapshot_comes_back", || async {

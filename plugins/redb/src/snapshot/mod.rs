@@ -300,15 +300,27 @@ impl Snapshots {
         any
     }
 
-    /// How many bytes a snapshot may take, when that is known.
+    /// How many bytes a snapshot may take, when that is known. What is held of one that broke off is among
+    /// them: it is gone on with, or goes.
     pub(crate) fn room(&self) -> Option<u64> {
+        let free = self.free()?;
+        // Under the lock: nobody goes on with one of them meanwhile, and nobody removes one.
+        let state = self.lock();
+        let unwritten = state.partial.values().filter(|partial| partial.owner.is_none());
+        let len = |name: &String| self.files.open(&self.dir.join(name)).and_then(|file| file.len());
+        let held: u64 = unwritten.filter_map(|partial| len(&partial.name).ok()).sum();
+        Some(free.saturating_add(held))
+    }
+
+    /// How many bytes more may be written of a snapshot, when that is known.
+    fn free(&self) -> Option<u64> {
         self.files.available(&self.dir).ok().map(|available| available.saturating_sub(self.floor))
     }
 
     /// Fails when a snapshot would take the space that the log needs.
     fn check_room(&self, bytes: usize) -> Result<(), StorageError> {
         // Where it is not known, the write says that there is none.
-        if self.room().is_some_and(|room| room < bytes as u64) {
+        if self.free().is_some_and(|free| free < bytes as u64) {
             return Err(StorageError::Full { doing: "write a snapshot" });
         }
         Ok(())

@@ -381,6 +381,35 @@ fn a_snapshot_that_does_not_fit_takes_neither_the_reserve_nor_what_the_log_needs
 }
 
 #[test]
+fn what_is_kept_of_a_snapshot_that_broke_off_is_room_for_the_rest_of_it() {
+    let disk = Disk::default();
+    disk.set_capacity(100 * MIB);
+    let storage = open_on(&disk, 16 * MIB, 4 * MIB);
+    let room = || storage.snapshot_room().expect("the disk is measured");
+    let before = room();
+    let chunk = Bytes::from(vec![1; MIB as usize]);
+    // What else is kept of it takes a little.
+    let chunks = before / MIB - 1;
+    let id = SnapshotId { covers: LogId::new(1, 9), len: chunks * MIB, fingerprint: 7 };
+    let mut writer = block_on(storage.resume_snapshot(G0, &id)).expect("a sound disk").writer;
+    for _ in 0..40 {
+        block_on(writer.write(chunk.clone())).expect("room");
+    }
+    assert!(room() <= before - 40 * MIB, "it is being written");
+    drop(writer);
+    let after = room();
+    assert!(after <= before && before - after < MIB, "room for {after} bytes, and there was for {before}");
+    let mut resumed = block_on(storage.resume_snapshot(G0, &id)).expect("a sound disk");
+    let mut held = 0;
+    while let Some(chunk) = block_on(resumed.held.next()).expect("whole") {
+        held += chunk.len() as u64;
+    }
+    for at in (held..id.len).step_by(MIB as usize) {
+        block_on(resumed.writer.write(chunk.slice(..MIB.min(id.len - at) as usize))).expect("it said so");
+    }
+}
+
+#[test]
 fn what_is_kept_of_a_snapshot_that_broke_off_goes_when_space_is_short() {
     let disk = Disk::default();
     disk.set_capacity(100 * MIB);

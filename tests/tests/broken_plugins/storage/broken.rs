@@ -47,6 +47,8 @@ pub(crate) trait Break: Send + Sync + 'static {
     const READER_IS_CUT_OFF: bool = false;
     /// What it does with a snapshot that is to be removed.
     const REMOVE: Remove = Remove::Sound;
+    /// How much room there is for a snapshot, it says, whatever there is.
+    const SNAPSHOT_ROOM: Option<u64> = None;
     /// Whether making room truncates the log.
     const ROOM_TRUNCATES: bool = false;
     /// What it does with a snapshot that breaks off on its way.
@@ -262,6 +264,10 @@ impl<B: Break> Storage for Broken<B> {
                 half.commit(stored.covers).await
             }
         }
+    }
+
+    fn snapshot_room(&self) -> Option<u64> {
+        B::SNAPSHOT_ROOM
     }
 
     fn make_room(&self, wanted: bool) {

@@ -87,6 +87,19 @@ fn keeps_one_snapshot_for_all_groups() {
     assert_fails(functions::<Broken<KeepsOneForAll>>(), &[("snapshots_of_groups_do_not_mix", "of one")]);
 }
 
+broken!(SaysThatThereIsNoRoom: const SNAPSHOT_ROOM: Option<u64> = Some(0););
+
+#[test]
+fn says_that_no_snapshot_has_room() {
+    assert_fails(
+        functions::<Broken<SaysThatThereIsNoRoom>>(),
+        &[(
+            "room_for_a_snapshot_is_what_one_may_take",
+            "with no snapshot before: there was room for 0 bytes of a snapshot, and it took 2097152 more",
+        )],
+    );
+}
+
 broken!(HoldsAHole: const RESUME: Resume = Resume::HoldsAHole;);
 
 #[test]
