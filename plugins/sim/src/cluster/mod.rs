@@ -8,6 +8,7 @@ mod config;
 mod faults;
 mod liveness;
 mod nodes;
+mod setup;
 mod slot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,71 +19,24 @@ use std::time::Duration;
 use futures::channel::mpsc;
 use quorate::node::config::Config;
 use quorate::types::ClusterId;
-use serde::{Deserialize, Serialize};
 
 pub use self::config::draw as draw_config;
 pub use self::liveness::LIVENESS_LIMIT;
 use self::nodes::Trouble;
 pub(crate) use self::nodes::{redb_storage, with_sources};
+pub use self::setup::{LONGEST, NODES, Setup, Unfit};
 use self::slot::Slot;
 use crate::disk::{DiskEvents, SimDisk};
 use crate::linear::Verdict;
-use crate::mutations::{Mutation, forger};
+use crate::mutations::forger;
 use crate::observe::{AppliedCommand, Observer, untagged};
 use crate::oracle::{self, Violation};
-use crate::plan::{Plan, Profile};
 use crate::rng::Rng;
 use crate::run::panics;
-use crate::runtime::{Clock, Points, SimSleep, fired, time};
+use crate::runtime::{Clock, SimSleep, fired, time};
 use crate::trace::Trace;
 use crate::wire::{Wire, WireEvents};
 use crate::workload::{Entry, History, Record, Workload};
-
-/// What a run is made of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setup {
-    /// Everything random comes from it.
-    pub seed: u64,
-    /// How many nodes.
-    pub nodes: u64,
-    /// How many clients.
-    pub clients: u64,
-    /// How long faults happen; after it the cluster must come to rest and serve.
-    pub length: Duration,
-    /// What goes wrong.
-    pub plan: Plan,
-    /// Which fault points of the framework are live.
-    #[serde(default)]
-    pub points: Points,
-    /// Whether the machines are on the nodes' disks, if the workload has one that can be.
-    #[serde(default)]
-    pub on_disk: bool,
-    /// Whether the clocks of nodes differ from the start: how far they are, and how fast they go.
-    #[serde(default)]
-    pub skewed: bool,
-    /// Whether clients send a command once more of which nobody said what became of it.
-    #[serde(default)]
-    pub retries: bool,
-    /// A bug put in on purpose.
-    pub mutation: Option<Mutation>,
-}
-
-impl Setup {
-    /// The run of a seed in the full mix: size and plan are drawn from it.
-    pub fn of_seed(seed: u64, length: Duration) -> Self {
-        Self::of_profile(Profile::Chaos, seed, length)
-    }
-
-    /// The run of a seed in a profile: size and plan are drawn from it.
-    pub fn of_profile(profile: Profile, seed: u64, length: Duration) -> Self {
-        let nodes = *Rng::stream(seed, "size").pick(&[3, 3, 4, 5]);
-        let plan = Plan::draw(profile, seed, nodes, length);
-        let on_disk = Rng::stream(seed, "state").chance(300);
-        let retries = Rng::stream(seed, "retries").chance(500);
-        let (clients, points, skewed) = (4, Points::Drawn, true);
-        Self { seed, nodes, clients, length, plan, points, on_disk, skewed, retries, mutation: None }
-    }
-}
 
 /// How often something happened in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

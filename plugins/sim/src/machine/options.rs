@@ -3,6 +3,7 @@
 use std::fmt::{self, Debug, Display};
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::report::Place;
 use super::subject::{CheckTables, Eyes, Holds, Simulated, SimulatedInTables, Subject};
 use super::tables::{self, InTables, OnNode, Tables};
 use super::workload::{OpenOnDisk, OpenStorage};
+use crate::cluster::{LONGEST, NODES};
 use crate::disk::SimDisk;
 use crate::plan::{Plan, Profile};
 use crate::rng::Rng;
@@ -25,10 +27,6 @@ pub const SEEDS: u64 = 16;
 /// How long the faults of a seed last, when nothing else is said, in simulated time.
 pub const DURATION: Duration = Duration::from_secs(10);
 
-/// How many nodes a cluster may have.
-pub const NODES: RangeInclusive<u64> = 1..=31;
-/// The longest time that faults may last. It takes hours to simulate it.
-const LONGEST: Duration = Duration::from_hours(24);
 const ONE_OF_BOTH: &str = "`workload` and `weights` both say what clients call: choose one";
 
 /// How many nodes a cluster has.
@@ -119,6 +117,8 @@ pub struct Simulation<M: Simulated, Seen = M> {
     pub(super) duration: Duration,
     pub(super) place: Option<Place>,
     pub(super) faults: Faults,
+    /// The folder of the plans that are kept.
+    pub(super) plans: Option<PathBuf>,
     nodes: Option<Nodes>,
     seen: PhantomData<fn(&Seen)>,
 }
@@ -188,6 +188,7 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
             place: None,
             nodes: None,
             faults: Faults::Mixed,
+            plans: None,
             seen: PhantomData,
         }
     }
@@ -257,6 +258,19 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
     /// What goes wrong.
     pub fn faults(mut self, faults: impl Into<Faults>) -> Self {
         self.faults = faults.into();
+        self
+    }
+
+    /// The folder of the plans that are kept, from that of the package on. Every `*.json` in it is a
+    /// [`PlanFile`](crate::plan_file::PlanFile), and is run before the seeds, in order of their names, on
+    /// this machine with its workload, invariants, key and storage: nothing must be found, or what the
+    /// file says that it `finds`. What else is said here of nodes, clients, faults and duration is of the
+    /// seeds alone.
+    ///
+    /// `QUORATE_SIM_FROM` asks for seeds, and leaves the plans out; `QUORATE_SIM_PLAN` asks for one plan,
+    /// by its path from the package on, and leaves all else out.
+    pub fn plans(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.plans = Some(folder.into());
         self
     }
 

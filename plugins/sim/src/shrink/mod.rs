@@ -242,13 +242,12 @@ impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
         self.take(fewer.collect());
     }
 
-    /// A fault of a node that is not there any more does nothing, or ends the run in another way.
+    /// Without the nodes that are named last, and what goes wrong with them.
     fn nodes(&mut self) {
         let fewer = (3..self.setup().nodes).map(|fewer| {
             self.with(|setup| {
                 setup.nodes = fewer;
-                setup.plan.minority.retain(|node| *node <= fewer);
-                setup.plan.minority.truncate((fewer as usize - 1) / 2);
+                setup.plan.cut_down_to(fewer);
             })
         });
         self.take(fewer.collect());
