@@ -9,7 +9,6 @@ use quorate::types::NodeId;
 
 use super::Sim;
 use super::nodes::Asked;
-use super::slot::Excuse;
 use crate::disk::{Crash, FlushTime};
 use crate::moment::Moment;
 use crate::mutations::Mutation;
@@ -290,9 +289,6 @@ impl<W: Workload> Sim<W> {
 
     fn shut_down(&self, node: u64) {
         if self.ask_operator(node, Asked::Shutdown) {
-            if let Some(slot) = self.slots().get_mut(&node) {
-                slot.excuse = Some(Excuse::ShutsDown);
-            }
             self.count(|counts| counts.shutdowns += 1);
         }
     }
