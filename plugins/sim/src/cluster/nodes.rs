@@ -270,7 +270,8 @@ impl<W: Workload> Sim<W> {
                     let (crash, down, early) = {
                         let slot = &sim.slots()[&node];
                         let starting = slot.up.as_ref().is_some_and(|up| up.client.is_none());
-                        (slot.at_the_fuse.0, slot.at_the_fuse.1, starting)
+                        let (crash, down) = slot.at_the_fuse();
+                        (crash, down, starting)
                     };
                     sim.count(|counts| counts.cuts_in_recovery += u64::from(early));
                     if sim.stop(node, crash) {

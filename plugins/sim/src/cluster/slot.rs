@@ -1,12 +1,13 @@
 //! What is known of a machine and its disk, and whether its node may stop.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate::error::{BootstrapError, ShutdownError, StartError};
 use quorate::types::{DiskId, NodeId};
 
 use super::nodes::Up;
-use crate::disk::{Crash, FlushTime, SimDisk};
+use crate::disk::{Crash, FlushTime, Fuse, SimDisk};
 use crate::runtime::Clock;
 use crate::workload::Workload;
 
@@ -20,8 +21,8 @@ pub(super) struct Slot<W: Workload> {
     pub(super) disk: SimDisk,
     pub(super) clock: Clock,
     pub(super) up: Option<Up<W>>,
-    /// What the disk is left as when its fuse blows, and for how long the machine is down then.
-    pub(super) at_the_fuse: (Crash, Duration),
+    /// What the disk is left as when a fuse blows, and for how long the machine is down then.
+    at_the_fuse: BTreeMap<Fuse, (Crash, Duration)>,
     /// A flush of its disk fails in this boot: it may stop.
     pub(super) flush_fails: bool,
     /// Its disk is full, or was lately, until then: it may stop, or not start.
@@ -40,13 +41,32 @@ impl<W: Workload> Slot<W> {
             disk,
             clock,
             up: None,
-            at_the_fuse: (Crash::LoseAll, Duration::ZERO),
+            at_the_fuse: BTreeMap::new(),
             flush_fails: false,
             full_until: Duration::ZERO,
             rotten: false,
             wiped: false,
             held: false,
         }
+    }
+
+    /// The power fails at a change of its disk, `then` is what it leaves and how long that lasts.
+    pub(super) fn set_fuse(&mut self, changes: u64, then: (Crash, Duration)) -> Fuse {
+        let fuse = self.disk.set_fuse(changes);
+        self.at_the_fuse.insert(fuse, then);
+        fuse
+    }
+
+    /// The same, counted from when a file is created in `folder`.
+    pub(super) fn set_fuse_in(&mut self, folder: &str, changes: u64, then: (Crash, Duration)) {
+        let fuse = self.disk.set_fuse_in(folder, changes);
+        self.at_the_fuse.insert(fuse, then);
+    }
+
+    /// What the fuse that has blown leaves, and for how long.
+    pub(super) fn at_the_fuse(&self) -> (Crash, Duration) {
+        let then = self.disk.blown().and_then(|fuse| self.at_the_fuse.get(&fuse));
+        then.copied().unwrap_or((Crash::LoseAll, Duration::ZERO))
     }
 
     /// Its disk fills up but for `spare` bytes.
@@ -76,8 +96,7 @@ impl<W: Workload> Slot<W> {
         if self.disk.fail_flushes(0) > 0 {
             self.flush_fails = false;
         }
-        self.disk.set_fuse(None);
-        self.disk.set_fuse_in(None);
+        self.disk.take_out_all();
         self.make_room(now);
     }
 
@@ -288,6 +307,23 @@ mod tests {
         assert_eq!(fate(&slot, Ok(()), Some("the storage failed")), Fate::Damaged);
         slot.fail_a_flush();
         assert_eq!(fate(&slot, Ok(()), Some("the storage failed")), Fate::Excused);
+    }
+
+    #[test]
+    fn each_fuse_leaves_what_it_was_to_leave() {
+        let mut slot = slot();
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(9));
+        let files = slot.disk.hooks().files;
+        files.create_dir("snap".as_ref()).expect("there is power");
+        slot.set_fuse_in("snap", 0, (Crash::Subset, long));
+        let before = slot.set_fuse(90, (Crash::Process, short));
+        // The file lights the one that waits for it, which is in from then on.
+        let _file = files.create("snap/file".as_ref()).expect("there is power");
+        assert!(files.create("snap/other".as_ref()).is_err(), "there is no power");
+        assert_ne!(slot.disk.blown(), Some(before));
+        assert_eq!(slot.at_the_fuse(), (Crash::Subset, long));
+        slot.disk.crash(Crash::LoseAll);
+        assert_eq!(slot.disk.blown(), None);
     }
 
     #[test]
