@@ -17,7 +17,7 @@ use super::report::Place;
 use super::subject::{CheckTables, Eyes, Holds, Simulated, SimulatedInTables, Subject};
 use super::tables::{self, InTables, OnNode, Tables};
 use super::workload::{OpenOnDisk, OpenStorage};
-use crate::cluster::{LONGEST, NODES};
+use crate::cluster::{LONGEST, NODES, Setup};
 use crate::disk::SimDisk;
 use crate::plan::{Plan, Profile};
 use crate::rng::Rng;
@@ -63,7 +63,7 @@ pub enum Faults {
     Mixed,
     /// What a profile draws from: only disks, only the network, only clocks.
     Of(Profile),
-    /// Nothing. Clocks differ all the same, and clients that gave up may send a command once more.
+    /// Nothing, and clients send no command once more. Clocks differ all the same.
     None,
     /// A plan of your own, by seed, number of nodes and duration.
     Own(OwnPlan),
@@ -327,10 +327,35 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
         self
     }
 
+    /// The run of a seed, but for what goes wrong in it.
+    pub(super) fn setup(&self, seed: u64) -> Setup {
+        let drawn = Setup::of_seed(seed, self.duration);
+        let retries = drawn.retries && !matches!(self.faults, Faults::None);
+        Setup { nodes: self.size(seed, drawn.nodes), clients: self.clients, retries, ..drawn }
+    }
+
     /// The size of a seed's cluster.
-    pub(super) fn size(&self, seed: u64, drawn: u64) -> u64 {
+    fn size(&self, seed: u64, drawn: u64) -> u64 {
         self.nodes
             .as_ref()
             .map_or(drawn, |Nodes(nodes)| Rng::stream(seed, "nodes").within(*nodes.start()..nodes.end() + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::Registers;
+
+    #[test]
+    fn where_nothing_goes_wrong_nobody_sends_a_command_once_more() {
+        let retries = |faults: Faults| {
+            let simulation = crate::simulation!(t, Registers = Registers::default(), faults: faults);
+            (0..40).filter(|seed| simulation.setup(*seed).retries).count()
+        };
+        assert_eq!(retries(Faults::None), 0);
+        for faults in [Faults::Mixed, Faults::Of(Profile::Clock), Faults::own(|_, _, _| Plan::calm())] {
+            assert!((8..32).contains(&retries(faults)));
+        }
     }
 }

@@ -17,7 +17,6 @@ use super::options::Simulation;
 use super::report::{Failure, OnACluster, Summary, Tried, Wrong};
 use super::subject::Simulated;
 use super::workload::{MachineWorkload, Notes};
-use crate::cluster::Setup;
 use crate::commit::commit;
 use crate::replay::timeline;
 use crate::run::{Run, attempt};
@@ -134,8 +133,7 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
         }
         self.examine(seed, alone::cluster(seed), &history)?;
 
-        let mut setup = Setup::of_seed(seed, self.duration);
-        (setup.nodes, setup.clients) = (self.size(seed, setup.nodes), self.clients);
+        let mut setup = self.setup(seed);
         let (faults, nodes, duration) = (&self.faults, setup.nodes, self.duration);
         let plan = guarded_apart(Doing::Plan, || faults.plan(seed, nodes, duration));
         setup.plan = plan.map_err(|end| Wrong::Machine(at_once(end)))?;
