@@ -58,6 +58,30 @@ mod tests {
     use crate::oracle::Violation;
     use crate::run::Finding;
 
+    /// The cells of each row of a table that begins with code.
+    fn rows(text: &str) -> Vec<Vec<&str>> {
+        let rows = text.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+    }
+
+    #[test]
+    fn the_readme_names_every_bug_and_no_other() {
+        let readme = include_str!("../../README.md");
+        let (_, section) = readme.split_once("## Bugs put in on purpose").expect("the section");
+        let (section, _) = section.split_once("\n## ").expect("its end");
+        let told: Vec<String> = rows(section).iter().map(|row| row[..3].join(" | ")).collect();
+        let there: Vec<String> =
+            CATALOGUE.iter().map(|it| format!("`{}` | {} | {}", it.name, it.what, it.within)).collect();
+        assert_eq!(told, there);
+        let count = format!("{} bugs are in every build", CATALOGUE.len());
+        assert!(section.contains(&count), "`{count}` is not in the README");
+        // Who must have something to say is in bold.
+        for (row, planted) in rows(section).iter().zip(CATALOGUE) {
+            let bold: Vec<&str> = row[4].split("**").skip(1).step_by(2).collect();
+            assert_eq!(bold, Vec::from_iter(planted.oracle), "{}", planted.name);
+        }
+    }
+
     #[test]
     fn a_row_says_what_found_a_bug_and_who_survived() {
         let violation = Violation { oracle: "durability", what: String::new(), at: Duration::ZERO };
