@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Setup;
+use crate::cluster::{Setup, Unfit};
 
 /// What is in the file, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,13 @@ pub enum PlanFileError {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// It is a plan, of a run that there cannot be.
+    Unfit {
+        /// In which file.
+        path: PathBuf,
+        /// Why.
+        source: Unfit,
+    },
 }
 
 impl fmt::Display for PlanFileError {
@@ -50,6 +57,9 @@ impl fmt::Display for PlanFileError {
         match self {
             Self::Io { path, .. } => write!(f, "the plan {}", path.display()),
             Self::Malformed { path, .. } => write!(f, "{} is no plan of a run", path.display()),
+            Self::Unfit { path, .. } => {
+                write!(f, "{} is a plan of a run that there cannot be", path.display())
+            }
         }
     }
 }
@@ -59,6 +69,7 @@ impl std::error::Error for PlanFileError {
         match self {
             Self::Io { source, .. } => Some(source),
             Self::Malformed { source, .. } => Some(source),
+            Self::Unfit { source, .. } => Some(source),
         }
     }
 }
@@ -67,12 +78,14 @@ impl PlanFile {
     /// Reads a plan.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds something else.
+    /// When the file cannot be read, or holds something else, or a run that there cannot be.
     pub fn read(path: &Path) -> Result<Self, PlanFileError> {
         let io = |source| PlanFileError::Io { path: path.to_owned(), source };
         let text = std::fs::read_to_string(path).map_err(io)?;
-        serde_json::from_str(&text)
-            .map_err(|source| PlanFileError::Malformed { path: path.to_owned(), source })
+        let file: Self = serde_json::from_str(&text)
+            .map_err(|source| PlanFileError::Malformed { path: path.to_owned(), source })?;
+        file.setup.fits().map_err(|source| PlanFileError::Unfit { path: path.to_owned(), source })?;
+        Ok(file)
     }
 
     /// Writes it, and the folders that lead there.

@@ -180,8 +180,11 @@ impl Trace {
     }
 
     /// Tells what an oracle says, the first time that it says anything: what else it sees follows from
-    /// that.
+    /// that. What it would say while a panic takes everything down is the panic's doing, and is not told.
     pub fn accuse(&self, violation: Violation) {
+        if std::thread::panicking() {
+            return;
+        }
         let mut inner = self.lock();
         if inner.violations.iter().any(|known| known.oracle == violation.oracle) {
             return;
@@ -255,6 +258,29 @@ mod tests {
         }
         let kept: Vec<String> = trace.violations().into_iter().map(|violation| violation.what).collect();
         assert_eq!((kept, trace.events().len()), (vec!["a".to_owned(), "b".to_owned()], 2));
+    }
+
+    #[test]
+    fn what_falls_over_in_a_panic_is_not_accused() {
+        struct Falls(Trace);
+        impl Drop for Falls {
+            fn drop(&mut self) {
+                self.0.accuse(Violation { at: Duration::ZERO, oracle: "votes", what: String::new() });
+            }
+        }
+        let falls = |panics: bool| {
+            let trace = Trace::default();
+            let of_thread = trace.clone();
+            let ended = std::thread::spawn(move || {
+                let _falls = Falls(of_thread);
+                if panics {
+                    std::panic::resume_unwind(Box::new("it panics"));
+                }
+            });
+            assert_eq!(ended.join().is_err(), panics);
+            trace.violations().len()
+        };
+        assert_eq!((falls(false), falls(true)), (1, 0));
     }
 
     #[test]

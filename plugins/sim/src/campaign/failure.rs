@@ -19,8 +19,8 @@ pub fn failure(run: &Run, shrunk: &Shrunk, command: &str, folder: &Path) -> Stri
     // Behind the first line is a history or a backtrace.
     let (found, rest) = whole.split_once('\n').unwrap_or((&whole, ""));
     let _ = writeln!(text, "seed {seed}{at}: {found}");
-    for violation in run.also() {
-        let _ = writeln!(text, "  also: {}", first_line(&violation));
+    for also in run.also() {
+        let _ = writeln!(text, "  also: {}", first_line(&also));
     }
     let _ = writeln!(text, "  again: {command}");
     let smallest = &shrunk.run;

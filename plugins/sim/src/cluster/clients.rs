@@ -77,6 +77,7 @@ impl<W: Workload> Sim<W> {
         command: &Bytes,
         rng: &mut Rng,
     ) {
+        let first = last.tag;
         for _ in 0..RETRIES {
             if last.outcome != Outcome::Unknown || time() >= self.setup.length {
                 return;
@@ -90,7 +91,9 @@ impl<W: Workload> Sim<W> {
             let patience = rng.millis(200..2_500);
             let called = self.call(Some(client), node, Call::Write(command), patience).await;
             let Some(called) = called else { return };
-            self.again.lock().unwrap_or_else(PoisonError::into_inner).push((last.tag, called.tag));
+            let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+            again.entry(first).or_default().push(called.tag);
+            drop(again);
             last = called;
         }
     }

@@ -9,7 +9,6 @@ use quorate::types::NodeId;
 
 use super::Sim;
 use super::nodes::Asked;
-use super::slot::Excuse;
 use crate::disk::{Crash, FlushTime};
 use crate::moment::Moment;
 use crate::mutations::Mutation;
@@ -110,8 +109,7 @@ impl<W: Workload> Sim<W> {
             Fault::Wipe { node } => self.wipe(node),
             Fault::SnapshotFuse { node, changes, crash, down } => {
                 if let Some(slot) = self.slots().get_mut(&node) {
-                    slot.at_the_fuse = (crash, down);
-                    slot.disk.set_fuse_in(Some((SNAPSHOTS.into(), changes)));
+                    slot.set_fuse_in(SNAPSHOTS, changes, (crash, down));
                 }
             }
             Fault::BreakSnapshot { answers } => self.wire.break_snapshot(Some(answers)),
@@ -125,25 +123,23 @@ impl<W: Workload> Sim<W> {
             return;
         }
         SimSleep::exactly(down).await;
-        if again_at.is_some()
+        if let Some(changes) = again_at
             && let Some(slot) = self.slots().get_mut(&node)
         {
-            slot.at_the_fuse = (crash, down);
-            slot.disk.set_fuse(again_at);
+            slot.set_fuse(changes, (crash, down));
         }
         self.start(node);
     }
 
-    async fn set_fuse(&self, node: u64, changes: u64, at_the_fuse: (Crash, Duration)) {
-        let Some(disk) = self.slots().get_mut(&node).map(|slot| {
-            slot.at_the_fuse = at_the_fuse;
-            slot.disk.clone()
-        }) else {
+    async fn set_fuse(&self, node: u64, changes: u64, then: (Crash, Duration)) {
+        let Some((disk, fuse)) =
+            self.slots().get_mut(&node).map(|slot| (slot.disk.clone(), slot.set_fuse(changes, then)))
+        else {
             return;
         };
-        disk.set_fuse(Some(changes));
         SimSleep::exactly(FUSE).await;
-        disk.set_fuse(None);
+        // Another may be in its place by now.
+        disk.take_out(fuse);
     }
 
     async fn isolate(&self, node: u64, time: Duration, hears: bool, is_heard: bool) {
@@ -290,9 +286,6 @@ impl<W: Workload> Sim<W> {
 
     fn shut_down(&self, node: u64) {
         if self.ask_operator(node, Asked::Shutdown) {
-            if let Some(slot) = self.slots().get_mut(&node) {
-                slot.excuse = Some(Excuse::ShutsDown);
-            }
             self.count(|counts| counts.shutdowns += 1);
         }
     }

@@ -8,6 +8,7 @@ mod config;
 mod faults;
 mod liveness;
 mod nodes;
+mod setup;
 mod slot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,71 +19,24 @@ use std::time::Duration;
 use futures::channel::mpsc;
 use quorate::node::config::Config;
 use quorate::types::ClusterId;
-use serde::{Deserialize, Serialize};
 
 pub use self::config::draw as draw_config;
 pub use self::liveness::LIVENESS_LIMIT;
 use self::nodes::Trouble;
 pub(crate) use self::nodes::{redb_storage, with_sources};
+pub use self::setup::{LONGEST, NODES, Setup, Unfit};
 use self::slot::Slot;
 use crate::disk::{DiskEvents, SimDisk};
 use crate::linear::Verdict;
-use crate::mutations::{Mutation, forger};
+use crate::mutations::forger;
 use crate::observe::{AppliedCommand, Observer, untagged};
 use crate::oracle::{self, Violation};
-use crate::plan::{Plan, Profile};
 use crate::rng::Rng;
 use crate::run::panics;
-use crate::runtime::{Clock, Points, SimSleep, fired, time};
+use crate::runtime::{Clock, SimSleep, fired, time};
 use crate::trace::Trace;
 use crate::wire::{Wire, WireEvents};
 use crate::workload::{Entry, History, Record, Workload};
-
-/// What a run is made of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setup {
-    /// Everything random comes from it.
-    pub seed: u64,
-    /// How many nodes.
-    pub nodes: u64,
-    /// How many clients.
-    pub clients: u64,
-    /// How long faults happen; after it the cluster must come to rest and serve.
-    pub length: Duration,
-    /// What goes wrong.
-    pub plan: Plan,
-    /// Which fault points of the framework are live.
-    #[serde(default)]
-    pub points: Points,
-    /// Whether the machines are on the nodes' disks, if the workload has one that can be.
-    #[serde(default)]
-    pub on_disk: bool,
-    /// Whether the clocks of nodes differ from the start: how far they are, and how fast they go.
-    #[serde(default)]
-    pub skewed: bool,
-    /// Whether clients send a command once more of which nobody said what became of it.
-    #[serde(default)]
-    pub retries: bool,
-    /// A bug put in on purpose.
-    pub mutation: Option<Mutation>,
-}
-
-impl Setup {
-    /// The run of a seed in the full mix: size and plan are drawn from it.
-    pub fn of_seed(seed: u64, length: Duration) -> Self {
-        Self::of_profile(Profile::Chaos, seed, length)
-    }
-
-    /// The run of a seed in a profile: size and plan are drawn from it.
-    pub fn of_profile(profile: Profile, seed: u64, length: Duration) -> Self {
-        let nodes = *Rng::stream(seed, "size").pick(&[3, 3, 4, 5]);
-        let plan = Plan::draw(profile, seed, nodes, length);
-        let on_disk = Rng::stream(seed, "state").chance(300);
-        let retries = Rng::stream(seed, "retries").chance(500);
-        let (clients, points, skewed) = (4, Points::Drawn, true);
-        Self { seed, nodes, clients, length, plan, points, on_disk, skewed, retries, mutation: None }
-    }
-}
 
 /// How often something happened in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +49,7 @@ pub struct Counts {
     pub unknown: u64,
     /// Commands that a client sent once more, since it did not know what had become of them.
     pub retries: u64,
-    /// Of those, the ones that were applied again.
+    /// How often one of those commands was applied once more, after it was applied once.
     pub applied_again: u64,
     /// Reads that were answered.
     pub reads: u64,
@@ -249,8 +203,8 @@ pub(crate) struct Sim<W: Workload> {
     trace: Trace,
     slots: Mutex<BTreeMap<u64, Slot<W>>>,
     history: Mutex<Vec<Record>>,
-    /// The tags of calls that were made again, and those of the calls that are the same once more.
-    again: Mutex<Vec<(u64, u64)>>,
+    /// Of every command that was sent more than once, by the tag of the first time, the tags of the others.
+    again: Mutex<BTreeMap<u64, Vec<u64>>>,
     counts: Mutex<Counts>,
     /// The highest term that had a leader, which, and in which of its boots.
     led: Mutex<Option<(u64, u64, u64)>>,
@@ -337,6 +291,17 @@ pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report
     report
 }
 
+/// How often commands were sent once more, and how often one was applied once more: `sent` is the tag of
+/// the first time and those of the others, `applied` the tags of all that was applied.
+fn sent_and_applied_again(sent: &BTreeMap<u64, Vec<u64>>, applied: &BTreeSet<u64>) -> (u64, u64) {
+    let times = |(first, others): (&u64, &Vec<u64>)| {
+        let all = std::iter::once(first).chain(others);
+        all.filter(|tag| applied.contains(tag)).count().saturating_sub(1)
+    };
+    let retries: usize = sent.values().map(Vec::len).sum();
+    (retries as u64, sent.iter().map(times).sum::<usize>() as u64)
+}
+
 impl<W: Workload> Sim<W> {
     /// Everything that was applied, in order.
     fn log(&self) -> Vec<Entry> {
@@ -378,8 +343,7 @@ impl<W: Workload> Sim<W> {
         counts.points = fired();
         let tags: BTreeSet<u64> = log.iter().map(|entry| entry.tag).collect();
         let again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
-        let both = again.iter().filter(|(one, other)| tags.contains(one) && tags.contains(other));
-        (counts.retries, counts.applied_again) = (again.len() as u64, both.count() as u64);
+        (counts.retries, counts.applied_again) = sent_and_applied_again(&again, &tags);
         self.observer.with_world(|world| {
             counts.truncations = world.truncations;
             counts.installs = world.installs;
@@ -402,5 +366,19 @@ impl<W: Workload> Sim<W> {
             log: log.clone(),
             ended: time(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_applied_again_whichever_of_its_sendings_were() {
+        let sent = [(1, vec![2]), (3, vec![4, 5]), (6, vec![7, 8, 9]), (10, vec![11])].into();
+        // Of the second the first and the last, of the third all but the first.
+        let applied = [2, 3, 5, 7, 8, 9, 12].into();
+        assert_eq!(sent_and_applied_again(&sent, &applied), (7, 3));
+        assert_eq!(sent_and_applied_again(&BTreeMap::new(), &applied), (0, 0));
     }
 }

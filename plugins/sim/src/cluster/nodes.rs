@@ -66,7 +66,7 @@ impl<W: Workload> Sim<W> {
         let boot = self.observer.boot(node);
         let mut slots = self.slots();
         let Some(slot) = slots.get_mut(&node).filter(|slot| slot.up.is_none() && !slot.held) else { return };
-        slot.excuse = None;
+        slot.flush_fails = false;
         slot.disk.lie_about_flushes(self.setup.mutation == Some(Mutation::LyingDisk));
         let process = Handle::current().create_node().name(format!("n{node} boot {boot}")).build();
         set_clock(process.id(), slot.clock);
@@ -115,7 +115,8 @@ impl<W: Workload> Sim<W> {
             .await
             .map_err(|error| Why {
                 text: format!("the node does not start: {}", with_sources(&error)),
-                refused: Refusal::of(&error),
+                refused: Refusal::of(&error, |peer| self.wire.has_refused(node, peer.0)),
+                in_good_order: false,
             })
     }
 
@@ -144,7 +145,7 @@ impl<W: Workload> Sim<W> {
                     Either::Right((Some(Asked::Transfer(to)), _)) => running.transfer_leader(to).await,
                     Either::Right((Some(Asked::Shutdown), _)) => {
                         let ended = running.shutdown().await;
-                        return format!("the node was shut down: {ended:?}").into();
+                        return Why::shut_down(node, ended, running.status().get().stopped());
                     }
                     // Its slot has let go of it: it is about to be killed.
                     Either::Right((None, _)) => std::future::pending().await,
@@ -269,7 +270,8 @@ impl<W: Workload> Sim<W> {
                     let (crash, down, early) = {
                         let slot = &sim.slots()[&node];
                         let starting = slot.up.as_ref().is_some_and(|up| up.client.is_none());
-                        (slot.at_the_fuse.0, slot.at_the_fuse.1, starting)
+                        let (crash, down) = slot.at_the_fuse();
+                        (crash, down, starting)
                     };
                     sim.count(|counts| counts.cuts_in_recovery += u64::from(early));
                     if sim.stop(node, crash) {

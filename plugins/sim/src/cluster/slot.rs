@@ -1,12 +1,13 @@
 //! What is known of a machine and its disk, and whether its node may stop.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quorate::error::{BootstrapError, StartError};
+use quorate::error::{BootstrapError, ShutdownError, StartError};
 use quorate::types::{DiskId, NodeId};
 
 use super::nodes::Up;
-use crate::disk::{Crash, FlushTime, SimDisk};
+use crate::disk::{Crash, FlushTime, Fuse, SimDisk};
 use crate::runtime::Clock;
 use crate::workload::Workload;
 
@@ -20,10 +21,10 @@ pub(super) struct Slot<W: Workload> {
     pub(super) disk: SimDisk,
     pub(super) clock: Clock,
     pub(super) up: Option<Up<W>>,
-    /// What the disk is left as when its fuse blows, and for how long the machine is down then.
-    pub(super) at_the_fuse: (Crash, Duration),
-    /// Why it may stop by itself, in this boot.
-    pub(super) excuse: Option<Excuse>,
+    /// What the disk is left as when a fuse blows, and for how long the machine is down then.
+    at_the_fuse: BTreeMap<Fuse, (Crash, Duration)>,
+    /// A flush of its disk fails in this boot: it may stop.
+    pub(super) flush_fails: bool,
     /// Its disk is full, or was lately, until then: it may stop, or not start.
     full_until: Duration,
     /// Its disk may be damaged: it may stop, and is then lost.
@@ -40,13 +41,32 @@ impl<W: Workload> Slot<W> {
             disk,
             clock,
             up: None,
-            at_the_fuse: (Crash::LoseAll, Duration::ZERO),
-            excuse: None,
+            at_the_fuse: BTreeMap::new(),
+            flush_fails: false,
             full_until: Duration::ZERO,
             rotten: false,
             wiped: false,
             held: false,
         }
+    }
+
+    /// The power fails at a change of its disk, `then` is what it leaves and how long that lasts.
+    pub(super) fn set_fuse(&mut self, changes: u64, then: (Crash, Duration)) -> Fuse {
+        let fuse = self.disk.set_fuse(changes);
+        self.at_the_fuse.insert(fuse, then);
+        fuse
+    }
+
+    /// The same, counted from when a file is created in `folder`.
+    pub(super) fn set_fuse_in(&mut self, folder: &str, changes: u64, then: (Crash, Duration)) {
+        let fuse = self.disk.set_fuse_in(folder, changes);
+        self.at_the_fuse.insert(fuse, then);
+    }
+
+    /// What the fuse that has blown leaves, and for how long.
+    pub(super) fn at_the_fuse(&self) -> (Crash, Duration) {
+        let then = self.disk.blown().and_then(|fuse| self.at_the_fuse.get(&fuse));
+        then.copied().unwrap_or((Crash::LoseAll, Duration::ZERO))
     }
 
     /// Its disk fills up but for `spare` bytes.
@@ -65,7 +85,7 @@ impl<W: Workload> Slot<W> {
 
     /// Its next flush in this boot fails.
     pub(super) fn fail_a_flush(&mut self) {
-        self.excuse.get_or_insert(Excuse::FlushFails);
+        self.flush_fails = true;
         self.disk.fail_flushes(1);
     }
 
@@ -74,10 +94,9 @@ impl<W: Workload> Slot<W> {
         self.disk.set_flush_time(FlushTime::default());
         // One that has failed is about to stop it.
         if self.disk.fail_flushes(0) > 0 {
-            self.excuse.take_if(|excuse| *excuse == Excuse::FlushFails);
+            self.flush_fails = false;
         }
-        self.disk.set_fuse(None);
-        self.disk.set_fuse_in(None);
+        self.disk.take_out_all();
         self.make_room(now);
     }
 
@@ -87,20 +106,13 @@ impl<W: Workload> Slot<W> {
     }
 }
 
-/// Why a node may stop by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Excuse {
-    /// A flush of its disk fails.
-    FlushFails,
-    /// It was asked to shut down.
-    ShutsDown,
-}
-
 /// Why a node does not run.
 pub(super) struct Why {
     pub(super) text: String,
     /// The others do not let it in.
     pub(super) refused: Option<Refusal>,
+    /// It was asked to shut down, and did that and nothing else.
+    pub(super) in_good_order: bool,
 }
 
 /// Why others do not let a node in.
@@ -108,16 +120,22 @@ pub(super) struct Why {
 pub(super) enum Refusal {
     /// They know it with another disk.
     OtherDisk,
-    /// One does not know its key, or its dials are refused for a while, which is told in the same words.
-    Key,
+    /// Its dials are refused for a while, which is told in the words for a key that nobody knows. That key
+    /// would be none: they know it.
+    Dials,
 }
 
+/// What [`Status::stopped`](quorate::node::status::Status::stopped) says of a node that was shut down.
+const SHUT_DOWN: &str = "shut down";
+
 impl Refusal {
-    /// What the error of a start is.
-    pub(super) fn of(error: &StartError) -> Option<Self> {
+    /// What the error of a start is; `are_dials_refused` knows whether those to a node were.
+    pub(super) fn of(error: &StartError, are_dials_refused: impl FnOnce(NodeId) -> bool) -> Option<Self> {
         match error {
             StartError::Bootstrap(BootstrapError::DiskReplaced { .. }) => Some(Self::OtherDisk),
-            StartError::Bootstrap(BootstrapError::NotAdmitted { .. }) => Some(Self::Key),
+            StartError::Bootstrap(BootstrapError::NotAdmitted { peer, .. }) => {
+                are_dials_refused(*peer).then_some(Self::Dials)
+            }
             _ => None,
         }
     }
@@ -127,7 +145,20 @@ impl Why {
     /// A node that ran, or waited for others, stopped for `reason`.
     pub(super) fn stopped(node: u64, reason: &str) -> Self {
         let refused = is_of_another_disk(node, reason).then_some(Refusal::OtherDisk);
-        Self { text: format!("the node stopped: {reason}"), refused }
+        Self { text: format!("the node stopped: {reason}"), refused, in_good_order: false }
+    }
+
+    /// A node that was asked to shut down came to this, for `reason`.
+    pub(super) fn shut_down(node: u64, ended: Result<(), ShutdownError>, reason: Option<&str>) -> Self {
+        let mut text = format!("the node was shut down: {ended:?}");
+        let in_good_order = ended.is_ok() && reason == Some(SHUT_DOWN);
+        let Some(other) = reason.filter(|reason| *reason != SHUT_DOWN) else {
+            return Self { text, refused: None, in_good_order };
+        };
+        // Something else had stopped it, or did meanwhile.
+        let stopped = Self::stopped(node, other);
+        text = format!("{text}, and {}", stopped.text);
+        Self { text, ..stopped }
     }
 }
 
@@ -150,7 +181,7 @@ fn is_of_another_disk(node: u64, reason: &str) -> bool {
 
 impl From<String> for Why {
     fn from(text: String) -> Self {
-        Self { text, refused: None }
+        Self { text, refused: None, in_good_order: false }
     }
 }
 
@@ -170,9 +201,10 @@ pub(super) enum Fate {
 impl Fate {
     pub(super) fn of<W: Workload>(slot: &Slot<W>, why: &Why, now: Duration) -> Self {
         match () {
+            () if why.in_good_order => Self::Excused,
             () if slot.wiped && why.refused == Some(Refusal::OtherDisk) => Self::Refused,
-            () if slot.wiped && why.refused == Some(Refusal::Key) => Self::Excused,
-            () if slot.excuse.is_some() || now < slot.full_until => Self::Excused,
+            () if slot.wiped && why.refused == Some(Refusal::Dials) => Self::Excused,
+            () if slot.flush_fails || now < slot.full_until => Self::Excused,
             () if slot.rotten => Self::Damaged,
             () => Self::Unexpected,
         }
@@ -237,18 +269,61 @@ mod tests {
         // Only who has lost its disk asks others before it starts.
         let start = |error: BootstrapError| {
             let error = StartError::Bootstrap(error);
-            Why { text: error.to_string(), refused: Refusal::of(&error) }
+            let refused = Refusal::of(&error, |peer| peer == NodeId(3));
+            Why { text: error.to_string(), refused, in_good_order: false }
         };
         let identity = PeerId::new([1]).expect("one byte");
-        let no_key = start(BootstrapError::NotAdmitted { peer: NodeId(1), identity });
-        for (wiped, expected) in [(true, Fate::Excused), (false, Fate::Unexpected)] {
+        let no_key =
+            |peer| start(BootstrapError::NotAdmitted { peer: NodeId(peer), identity: identity.clone() });
+        for (wiped, peer, expected) in [
+            (true, 3, Fate::Excused),
+            (false, 3, Fate::Unexpected),
+            // Nobody refuses the dials to it, and it knows the key.
+            (true, 1, Fate::Unexpected),
+        ] {
             slot.wiped = wiped;
-            assert_eq!(Fate::of(&slot, &no_key, Duration::ZERO), expected);
+            assert_eq!(Fate::of(&slot, &no_key(peer), Duration::ZERO), expected, "{wiped}, {peer}");
         }
         slot.wiped = true;
         assert_eq!(Fate::of(&slot, &start(replaced(2)), Duration::ZERO), Fate::Refused);
         let other = start(BootstrapError::NothingRecorded);
         assert_eq!(Fate::of(&slot, &other, Duration::ZERO), Fate::Unexpected);
+    }
+
+    #[test]
+    fn who_is_asked_to_shut_down_may_do_that_and_nothing_else() {
+        let fate = |slot: &Slot<RegistersWorkload>, ended, reason| {
+            Fate::of(slot, &Why::shut_down(2, ended, reason), Duration::ZERO)
+        };
+        let mut slot = slot();
+        assert_eq!(fate(&slot, Ok(()), Some(SHUT_DOWN)), Fate::Excused);
+        assert_eq!(fate(&slot, Ok(()), Some("the storage failed")), Fate::Unexpected);
+        assert_eq!(fate(&slot, Err(ShutdownError::Panicked), Some(SHUT_DOWN)), Fate::Unexpected);
+        assert_eq!(fate(&slot, Ok(()), None), Fate::Unexpected);
+        let why = Why::shut_down(2, Ok(()), Some("the storage failed"));
+        assert_eq!(why.text, "the node was shut down: Ok(()), and the node stopped: the storage failed");
+        // Another fault explains it.
+        slot.rotten = true;
+        assert_eq!(fate(&slot, Ok(()), Some("the storage failed")), Fate::Damaged);
+        slot.fail_a_flush();
+        assert_eq!(fate(&slot, Ok(()), Some("the storage failed")), Fate::Excused);
+    }
+
+    #[test]
+    fn each_fuse_leaves_what_it_was_to_leave() {
+        let mut slot = slot();
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(9));
+        let files = slot.disk.hooks().files;
+        files.create_dir("snap".as_ref()).expect("there is power");
+        slot.set_fuse_in("snap", 0, (Crash::Subset, long));
+        let before = slot.set_fuse(90, (Crash::Process, short));
+        // The file lights the one that waits for it, which is in from then on.
+        let _file = files.create("snap/file".as_ref()).expect("there is power");
+        assert!(files.create("snap/other".as_ref()).is_err(), "there is no power");
+        assert_ne!(slot.disk.blown(), Some(before));
+        assert_eq!(slot.at_the_fuse(), (Crash::Subset, long));
+        slot.disk.crash(Crash::LoseAll);
+        assert_eq!(slot.disk.blown(), None);
     }
 
     #[test]

@@ -36,6 +36,7 @@ impl State {
         self.boot += 1;
         self.locked.clear();
         (self.fuse, self.fuse_of_file, self.flushes_to_fail) = (None, None, 0);
+        self.blown = None;
         self.dead.set(false);
     }
 

@@ -78,6 +78,10 @@ impl DiskEvents {
     }
 }
 
+/// A fuse of a disk, which is in until it blows, is taken out, or gives way to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fuse(u64);
+
 /// The disk. Clones are the same disk; it outlives the nodes that use it.
 #[derive(Clone, Debug)]
 pub struct SimDisk(Arc<Mutex<State>>);
@@ -117,17 +121,42 @@ impl SimDisk {
     }
 
     /// The power fails before the `n`th change from now, counted from 0, and stays off until
-    /// [`SimDisk::crash`]. `None` takes the fuse out.
-    pub fn set_fuse(&self, n: Option<u64>) {
+    /// [`SimDisk::crash`]. The fuse is in the place of one that is in.
+    pub fn set_fuse(&self, n: u64) -> Fuse {
         let mut state = self.lock();
+        let fuse = state.next_fuse();
         // What a file has lit is not in any more.
-        (state.fuse, state.fuse_of_file) = (n, None);
+        (state.fuse, state.fuse_of_file) = (Some((n, fuse)), None);
+        fuse
     }
 
     /// As [`Self::set_fuse`], counted from when the next file is created in `folder`. A crash before
-    /// that leaves it in. `None` takes it out.
-    pub fn set_fuse_in(&self, folder: Option<(PathBuf, u64)>) {
-        self.lock().fuse_in = folder;
+    /// that leaves it in. Until then it is in the place of another of this kind, and from then on of any.
+    pub fn set_fuse_in(&self, folder: impl Into<PathBuf>, n: u64) -> Fuse {
+        let mut state = self.lock();
+        let fuse = state.next_fuse();
+        state.fuse_in = Some((folder.into(), n, fuse));
+        fuse
+    }
+
+    /// Takes out this fuse, if it still is in, and no other.
+    pub fn take_out(&self, fuse: Fuse) {
+        let mut state = self.lock();
+        if state.fuse.take_if(|(_, is_in)| *is_in == fuse).is_some() {
+            state.fuse_of_file = None;
+        }
+        state.fuse_in.take_if(|(.., is_in)| *is_in == fuse);
+    }
+
+    /// Takes out every fuse.
+    pub fn take_out_all(&self) {
+        let mut state = self.lock();
+        (state.fuse, state.fuse_in, state.fuse_of_file) = (None, None, None);
+    }
+
+    /// The fuse that has blown, as long as the power is off.
+    pub fn blown(&self) -> Option<Fuse> {
+        self.lock().blown
     }
 
     /// Whether a fuse has blown and the power is still off.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quorate::watch::Watched;
 
-use super::{DiskEvents, FlushTime};
+use super::{DiskEvents, FlushTime, Fuse};
 use crate::rng::Rng;
 use crate::trace::Digest;
 
@@ -94,12 +94,16 @@ pub(super) struct State {
     next: u64,
     /// Goes up with every crash: handles of an earlier one are dead.
     pub(super) boot: u64,
-    /// How many changes the power lasts for.
-    pub(super) fuse: Option<u64>,
+    /// How many changes the power lasts for, and by which fuse.
+    pub(super) fuse: Option<(u64, Fuse)>,
     /// The same, counted from when a file is created in this folder.
-    pub(super) fuse_in: Option<(PathBuf, u64)>,
+    pub(super) fuse_in: Option<(PathBuf, u64, Fuse)>,
     /// The file whose creation there lit the fuse that is in.
     pub(super) fuse_of_file: Option<(PathBuf, u64)>,
+    /// The fuse that was put in last.
+    pub(super) last_fuse: Fuse,
+    /// The one that has blown, as long as the power is off.
+    pub(super) blown: Option<Fuse>,
     pub(super) dead: Watched<bool>,
     pub(super) capacity: Option<u64>,
     pub(super) flushes_to_fail: u32,
@@ -127,6 +131,8 @@ impl State {
             fuse: None,
             fuse_in: None,
             fuse_of_file: None,
+            last_fuse: Fuse(0),
+            blown: None,
             dead: Watched::new(false),
             capacity: None,
             flushes_to_fail: 0,
@@ -142,11 +148,17 @@ impl State {
         self.rng.millis(least..most.max(least) + 1)
     }
 
+    /// A fuse like no other of this disk.
+    pub(super) fn next_fuse(&mut self) -> Fuse {
+        self.last_fuse = Fuse(self.last_fuse.0 + 1);
+        self.last_fuse
+    }
+
     /// Takes one change from the fuse.
     pub(super) fn change(&mut self) -> io::Result<()> {
         self.alive()?;
-        if self.fuse == Some(0) {
-            self.fuse = None;
+        if let Some((_, fuse)) = self.fuse.take_if(|(left, _)| *left == 0) {
+            self.blown = Some(fuse);
             self.dead.set(true);
             self.events.fuses_blown += 1;
             // Under the name it was created with, as long as it is not whole.
@@ -155,7 +167,7 @@ impl State {
             self.events.blown_in_folder += u64::from(written);
             return Err(no_power());
         }
-        self.fuse = self.fuse.map(|left| left - 1);
+        self.fuse = self.fuse.map(|(left, fuse)| (left - 1, fuse));
         self.events.changes += 1;
         Ok(())
     }
@@ -178,8 +190,8 @@ impl State {
         self.change()?;
         self.next += 1;
         let inode = self.next;
-        if let Some((_, changes)) = self.fuse_in.take_if(|(folder, _)| path.parent() == Some(folder)) {
-            (self.fuse, self.fuse_of_file) = (Some(changes), Some((path.to_owned(), inode)));
+        if let Some((_, changes, fuse)) = self.fuse_in.take_if(|(folder, ..)| path.parent() == Some(folder)) {
+            (self.fuse, self.fuse_of_file) = (Some((changes, fuse)), Some((path.to_owned(), inode)));
         }
         self.inodes.insert(inode, Inode::default());
         self.name(Naming::Put(path.to_owned(), inode));

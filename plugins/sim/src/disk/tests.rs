@@ -128,10 +128,10 @@ fn a_fuse_that_replaces_one_of_a_folder_does_not_blow_there() {
     for replaced in [false, true] {
         let disk = disk(1);
         let file = with_file(&disk);
-        disk.set_fuse_in(Some(("d".into(), 5)));
+        disk.set_fuse_in("d", 5);
         let _other = disk.hooks().files.create(Path::new("d/other")).expect("there is power");
         if replaced {
-            disk.set_fuse(Some(0));
+            disk.set_fuse(0);
         }
         while file.write(0, &[2]).is_ok() {}
         let events = disk.events();
@@ -140,10 +140,37 @@ fn a_fuse_that_replaces_one_of_a_folder_does_not_blow_there() {
 }
 
 #[test]
+fn who_takes_out_a_fuse_leaves_every_other_in() {
+    let disk = disk(1);
+    let file = with_file(&disk);
+    let before = disk.set_fuse(0);
+    let after = disk.set_fuse(1);
+    let waits = disk.set_fuse_in("d", 0);
+    disk.take_out(before);
+    file.write(0, &[2]).expect("the first");
+    file.write(0, &[2]).expect_err("the power fails");
+    assert_eq!((disk.blown(), disk.events().fuses_blown), (Some(after), 1));
+    disk.crash(Crash::LoseAll);
+    // The one that waits for a file is in still, and is taken out by its own number.
+    disk.take_out(after);
+    let files = disk.hooks().files;
+    let lit = files.create(Path::new("d/lit")).and_then(|_| files.create(Path::new("d/next")).map(drop));
+    assert!(lit.is_err() && disk.blown() == Some(waits));
+    disk.crash(Crash::LoseAll);
+    for own in [disk.set_fuse(0), disk.set_fuse_in("d", 0)] {
+        disk.take_out(own);
+    }
+    let files = disk.hooks().files;
+    for name in ["d/one", "d/two"] {
+        let _file = files.create(Path::new(name)).expect("none is in");
+    }
+}
+
+#[test]
 fn a_fuse_cuts_the_power_before_the_change_it_names() {
     let disk = disk(1);
     let file = with_file(&disk);
-    disk.set_fuse(Some(2));
+    disk.set_fuse(2);
     file.write(0, &[2; 512]).expect("the first");
     file.write(512, &[2; 512]).expect("the second");
     file.sync_data().expect_err("the power fails");
@@ -245,7 +272,7 @@ async fn append_until_the_fuse_blows(disk: &SimDisk, next: &mut u64, rng: &mut R
     let state = storage.open(GroupId::MAIN).await.expect("readable");
     assert!(state.log.end >= *next, "acknowledged up to {next}, found {:?}", state.log);
     *next = state.log.end;
-    disk.set_fuse(Some(rng.below(60)));
+    disk.set_fuse(rng.below(60));
     let mut acknowledged = 0;
     loop {
         let (flushed, receipt) = Flushed::pair();

@@ -23,6 +23,7 @@
 ///     workload: |draw| ..,                       // calls of your own: fn(&mut Draw) -> CallOf<Bank>
 ///     key: |call| ..,                            // what a call is about: fn(&CallOf<Bank>) -> impl Debug
 ///     storage: |disk| ..,                        // a storage of your own: fn(&SimDisk) -> Result<impl Storage, _>
+///     plans: "tests/plans",                      // a folder of plans that are run before the seeds; none
 /// );
 /// ```
 ///
@@ -95,7 +96,8 @@ macro_rules! simulation {
             module: ::core::module_path!(),
             test: ::core::stringify!($test),
             file: ::core::file!(),
-            integration: ::core::option_env!("CARGO_TARGET_TMPDIR").is_some(),
+            manifest: ::core::env!("CARGO_MANIFEST_DIR"),
+            tmpdir: ::core::option_env!("CARGO_TARGET_TMPDIR"),
         });
         $crate::__simulate_options!([random] simulation; $($($options)*)?)
     }};
@@ -158,6 +160,9 @@ macro_rules! __simulate_options {
     ([$calls:ident] $so_far:expr; storage: $value:expr $(, $($rest:tt)*)?) => {
         $crate::__simulate_options!([$calls] $so_far.storage($value); $($($rest)*)?)
     };
+    ([$calls:ident] $so_far:expr; plans: $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__simulate_options!([$calls] $so_far.plans($value); $($($rest)*)?)
+    };
     ([chosen] $so_far:expr; weights: $($rest:tt)*) => {
         ::core::compile_error!("`workload` and `weights` both say what clients call: choose one, and give it once")
     };
@@ -173,7 +178,7 @@ macro_rules! __simulate_options {
     ([$calls:ident] $so_far:expr; $other:ident $($rest:tt)*) => {
         ::core::compile_error!(::core::concat!(
             "`", ::core::stringify!($other), "` is no option of `simulate!`, or is not followed by `: value`; the options are \
-             seeds, nodes, clients, duration, faults, invariants, weights, workload, key, storage"
+             seeds, nodes, clients, duration, faults, invariants, weights, workload, key, storage, plans"
         ))
     };
 }

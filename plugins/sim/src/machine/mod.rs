@@ -3,7 +3,7 @@
 //! This folder owns [`simulate!`](crate::simulate): random calls through the arguments' own
 //! `Deserialize` (`draw`), lives of a machine in worlds that differ in one thing (`live`, `examine`),
 //! and its run on a cluster (`workload`, `order`, `keyed`); a machine in tables is made one like any
-//! other (`tables`). What a cluster is, and what goes wrong in
+//! other (`tables`), and what a cluster showed once is kept (`kept`). What a cluster is, and what goes wrong in
 //! it, is the business of `cluster` and `plan`.
 
 mod macros;
@@ -18,6 +18,8 @@ mod draw;
 mod examine;
 #[cfg(madsim)]
 mod finding;
+#[cfg(madsim)]
+mod kept;
 #[cfg(madsim)]
 mod keyed;
 #[cfg(madsim)]
@@ -53,14 +55,17 @@ mod workload;
 pub use self::{
     calls::{CallOf, Draw},
     finding::{Cause, Finding, Line},
-    options::{DURATION, Faults, NODES, Nodes, SEEDS, Simulation},
-    report::{Failure, OnACluster, Place, Summary, Wrong},
+    kept::{Kept, PlansError, Written},
+    options::{DURATION, Faults, Nodes, SEEDS, Simulation},
+    report::{Failure, OnACluster, Place, Summary, Tried, Wrong},
     subject::{
         BeginsInMemory, BeginsInTables, Eyes, Holds, Probe, SeenState, SeesNoOutline, SeesNoState,
         SeesOutline, SeesState, Simulated, SimulatedInTables,
     },
     tables::{InTables, Tables},
 };
+#[cfg(madsim)]
+pub use crate::cluster::NODES;
 
 /// Says why there is no simulation.
 ///

@@ -3,6 +3,7 @@
 use std::fmt::{self, Debug, Display};
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::report::Place;
 use super::subject::{CheckTables, Eyes, Holds, Simulated, SimulatedInTables, Subject};
 use super::tables::{self, InTables, OnNode, Tables};
 use super::workload::{OpenOnDisk, OpenStorage};
+use crate::cluster::{LONGEST, NODES, Setup};
 use crate::disk::SimDisk;
 use crate::plan::{Plan, Profile};
 use crate::rng::Rng;
@@ -25,10 +27,6 @@ pub const SEEDS: u64 = 16;
 /// How long the faults of a seed last, when nothing else is said, in simulated time.
 pub const DURATION: Duration = Duration::from_secs(10);
 
-/// How many nodes a cluster may have.
-pub const NODES: RangeInclusive<u64> = 1..=31;
-/// The longest time that faults may last. It takes hours to simulate it.
-const LONGEST: Duration = Duration::from_hours(24);
 const ONE_OF_BOTH: &str = "`workload` and `weights` both say what clients call: choose one";
 
 /// How many nodes a cluster has.
@@ -65,7 +63,7 @@ pub enum Faults {
     Mixed,
     /// What a profile draws from: only disks, only the network, only clocks.
     Of(Profile),
-    /// Nothing. Clocks differ all the same, and clients that gave up may send a command once more.
+    /// Nothing, and clients send no command once more. Clocks differ all the same.
     None,
     /// A plan of your own, by seed, number of nodes and duration.
     Own(OwnPlan),
@@ -119,6 +117,8 @@ pub struct Simulation<M: Simulated, Seen = M> {
     pub(super) duration: Duration,
     pub(super) place: Option<Place>,
     pub(super) faults: Faults,
+    /// The folder of the plans that are kept.
+    pub(super) plans: Option<PathBuf>,
     nodes: Option<Nodes>,
     seen: PhantomData<fn(&Seen)>,
 }
@@ -188,6 +188,7 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
             place: None,
             nodes: None,
             faults: Faults::Mixed,
+            plans: None,
             seen: PhantomData,
         }
     }
@@ -260,6 +261,19 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
         self
     }
 
+    /// The folder of the plans that are kept, from that of the package on. Every `*.json` in it is a
+    /// [`PlanFile`](crate::plan_file::PlanFile), and is run before the seeds, in order of their names, on
+    /// this machine with its workload, invariants, key and storage: nothing must be found, or what the
+    /// file says that it `finds`. What else is said here of nodes, clients, faults and duration is of the
+    /// seeds alone.
+    ///
+    /// `QUORATE_SIM_FROM` asks for seeds, and leaves the plans out; `QUORATE_SIM_PLAN` asks for one plan,
+    /// by its path from the package on, and leaves all else out.
+    pub fn plans(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.plans = Some(folder.into());
+        self
+    }
+
     /// How often each command and query is drawn, compared with others, of which each has 1.
     ///
     /// # Panics
@@ -313,10 +327,35 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
         self
     }
 
+    /// The run of a seed, but for what goes wrong in it.
+    pub(super) fn setup(&self, seed: u64) -> Setup {
+        let drawn = Setup::of_seed(seed, self.duration);
+        let retries = drawn.retries && !matches!(self.faults, Faults::None);
+        Setup { nodes: self.size(seed, drawn.nodes), clients: self.clients, retries, ..drawn }
+    }
+
     /// The size of a seed's cluster.
-    pub(super) fn size(&self, seed: u64, drawn: u64) -> u64 {
+    fn size(&self, seed: u64, drawn: u64) -> u64 {
         self.nodes
             .as_ref()
             .map_or(drawn, |Nodes(nodes)| Rng::stream(seed, "nodes").within(*nodes.start()..nodes.end() + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::Registers;
+
+    #[test]
+    fn where_nothing_goes_wrong_nobody_sends_a_command_once_more() {
+        let retries = |faults: Faults| {
+            let simulation = crate::simulation!(t, Registers = Registers::default(), faults: faults);
+            (0..40).filter(|seed| simulation.setup(*seed).retries).count()
+        };
+        assert_eq!(retries(Faults::None), 0);
+        for faults in [Faults::Mixed, Faults::Of(Profile::Clock), Faults::own(|_, _, _| Plan::calm())] {
+            assert!((8..32).contains(&retries(faults)));
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! Seeds, one after the other: the machine alone, then on a cluster, then what the cluster told it
-//! again.
+//! The plans that are kept, and then seeds, one after the other: the machine alone, then on a cluster,
+//! then what the cluster told it again.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +10,17 @@ use quorate::types::ClusterId;
 
 use super::alone;
 use super::examine::{Examination, at_once};
+use super::finding::{Cause, Finding};
+use super::kept::{Kept, PlansError, Written};
 use super::live::{Doing, Step, guarded_apart};
 use super::options::Simulation;
-use super::report::{Failure, OnACluster, Summary, Wrong};
+use super::report::{Failure, OnACluster, Summary, Tried, Wrong};
 use super::subject::Simulated;
 use super::workload::{MachineWorkload, Notes};
-use crate::cluster::Setup;
 use crate::commit::commit;
 use crate::replay::timeline;
 use crate::run::{Run, attempt};
-use crate::shrink::{Budget, shrink};
+use crate::shrink::{Budget, Shrunk, Size, shrink};
 use crate::trace::Trace;
 
 /// How long a run may take in real time.
@@ -43,7 +45,7 @@ fn range(from: u64, seeds: u64) -> Result<Range<u64>, String> {
 }
 
 impl<M: Simulated, Seen> Simulation<M, Seen> {
-    /// Runs every seed, and prints what came of them.
+    /// Runs the plans that are kept and every seed, and prints what came of them.
     ///
     /// # Panics
     /// When one fails, with everything that is known about it.
@@ -54,30 +56,73 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
         }
     }
 
-    /// Runs every seed up to the first that fails. `QUORATE_SIM_SEEDS` and `QUORATE_SIM_FROM` say how
-    /// many, and from which on.
+    /// Runs the plans that are kept, and every seed up to the first that fails. `QUORATE_SIM_SEEDS` and
+    /// `QUORATE_SIM_FROM` say how many seeds, and from which on. Who says from which on asks for those
+    /// seeds alone, and who names a plan with `QUORATE_SIM_PLAN` for that plan alone.
     ///
     /// # Errors
     /// What is wrong.
     ///
     /// # Panics
-    /// When one of those variables is no number, or there are no such seeds.
+    /// When one of the first two variables is no number, or there are no such seeds.
     pub fn run(&self) -> Result<Summary, Box<Failure>> {
-        let from = asked_for("QUORATE_SIM_FROM").unwrap_or(0);
-        let seeds = asked_for("QUORATE_SIM_SEEDS").unwrap_or(self.seeds);
-        let seeds = range(from, seeds).unwrap_or_else(|wrong| panic!("{wrong}"));
         let mut summary = Summary::default();
+        if let Some(path) = std::env::var_os("QUORATE_SIM_PLAN") {
+            let kept = Kept::read(self.place, PathBuf::from(path)).map_err(|error| self.no_plans(error))?;
+            self.plan(kept)?;
+            summary.plans = 1;
+            return Ok(summary);
+        }
+        let from = asked_for("QUORATE_SIM_FROM");
+        let seeds = asked_for("QUORATE_SIM_SEEDS").unwrap_or(self.seeds);
+        let seeds = range(from.unwrap_or(0), seeds).unwrap_or_else(|wrong| panic!("{wrong}"));
+        if let (None, Some(folder)) = (from, &self.plans) {
+            for kept in Kept::all(self.place, folder).map_err(|error| self.no_plans(error))? {
+                self.plan(kept)?;
+                summary.plans += 1;
+            }
+        }
         for seed in seeds.clone() {
-            self.seed(seed, &mut summary).map_err(|wrong| self.failure(seed, wrong))?;
+            self.seed(seed, &mut summary).map_err(|wrong| self.failure(Tried::Seed(seed), wrong))?;
         }
         if summary.acknowledged == 0 {
-            return Err(self.failure(seeds.start, Wrong::Nothing));
+            return Err(self.failure(Tried::Seed(seeds.start), Wrong::Nothing));
         }
         Ok(summary)
     }
 
-    fn failure(&self, seed: u64, wrong: Wrong) -> Box<Failure> {
-        Box::new(Failure { machine: self.subject.name, seed, wrong, place: self.place, commit: commit() })
+    fn failure(&self, tried: Tried, wrong: Wrong) -> Box<Failure> {
+        let (machine, plans) = (self.subject.name, self.plans.clone());
+        Box::new(Failure { machine, tried, wrong, plans, place: self.place, commit: commit() })
+    }
+
+    fn no_plans(&self, error: PlansError) -> Box<Failure> {
+        self.failure(Tried::Plans, Wrong::Plans(Arc::new(error)))
+    }
+
+    /// Runs a plan that is kept, which must come to what it says.
+    fn plan(&self, kept: Kept) -> Result<(), Box<Failure>> {
+        let (setup, notes) = (kept.file.setup.clone(), Arc::new(Notes::default()));
+        let seed = setup.seed;
+        let run = attempt(setup, self.on_nodes(notes.clone()), LIMIT, Trace::recording());
+        let (cluster, told) = notes.told();
+        let found = run.finding.is_some().then(|| {
+            let timeline = timeline(&run, &self.on_nodes(notes), false);
+            let from = Size::of(&run.setup);
+            let smallest = Shrunk { run: run.clone(), from, tried: 0, cut_short: false };
+            Box::new(OnACluster { smallest, timeline, written: None })
+        });
+        let wrong = match (&kept.file.finds, found) {
+            (Some(wanted), found) => {
+                let class = run.finding.as_ref().map(crate::run::Finding::class);
+                let unfound = || Wrong::Unfound { wanted: wanted.clone(), found };
+                if class.as_ref() == Some(wanted) { Ok(()) } else { Err(unfound()) }
+            }
+            (None, found) => self
+                .examine(seed, cluster, &told)
+                .and(found.map_or(Ok(()), |found| Err(Wrong::Cluster(found)))),
+        };
+        wrong.map_err(|wrong| self.failure(Tried::Plan(Box::new(kept)), wrong))
     }
 
     fn seed(&self, seed: u64, summary: &mut Summary) -> Result<(), Wrong> {
@@ -88,11 +133,13 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
         }
         self.examine(seed, alone::cluster(seed), &history)?;
 
-        let mut setup = Setup::of_seed(seed, self.duration);
-        (setup.nodes, setup.clients) = (self.size(seed, setup.nodes), self.clients);
+        let mut setup = self.setup(seed);
         let (faults, nodes, duration) = (&self.faults, setup.nodes, self.duration);
         let plan = guarded_apart(Doing::Plan, || faults.plan(seed, nodes, duration));
         setup.plan = plan.map_err(|end| Wrong::Machine(at_once(end)))?;
+        setup.plan.fits(nodes).map_err(|misfit| {
+            Wrong::Machine(Finding { cause: Cause::Plan, detail: misfit.to_string(), history: Vec::new() })
+        })?;
         let notes = Arc::new(Notes::default());
         let run = attempt(setup, self.on_nodes(notes.clone()), LIMIT, Trace::default());
         // What is wrong with the machine explains what is wrong with the cluster.
@@ -120,7 +167,8 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
         }
     }
 
-    /// Makes a failing run smaller, and runs what is left once more to write down how it goes.
+    /// Makes a failing run smaller, runs what is left once more to write down how it goes, and puts it
+    /// into a file.
     fn smallest(&self, failing: &Run) -> OnACluster {
         let workload = || self.on_nodes(Arc::default());
         let budget = Budget { time: SHRINKING, jobs: 1, limit: LIMIT };
@@ -131,7 +179,8 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
         if again.finding.is_some() {
             smallest.run = again;
         }
-        OnACluster { smallest, timeline }
+        let written = Some(Written::of(&smallest.run, self.subject.name, self.place));
+        OnACluster { smallest, timeline, written }
     }
 }
 

@@ -23,21 +23,21 @@ pub struct Found {
     pub seed: u64,
     /// What is wrong first.
     pub finding: Finding,
-    /// The oracles that had something to say of the run besides, in order.
-    pub also: Vec<&'static str>,
+    /// What else is wrong with the run, in order: the classes.
+    pub also: Vec<String>,
 }
 
 impl Found {
     /// What came of a run with a bug in it; `None` when that is nothing, or nobody knows.
     fn of(run: &Run, seeds: u64) -> Option<Self> {
         let finding = run.finding.clone().filter(|finding| !matches!(finding, Finding::Undecided(_)))?;
-        let also = run.also().into_iter().map(|violation| violation.oracle).collect();
+        let also = run.also().iter().map(Finding::class).collect();
         Some(Self { seeds, seed: run.setup.seed, finding, also })
     }
 
     /// Whether an oracle had something to say.
     fn by(&self, oracle: &str) -> bool {
-        self.also.contains(&oracle) || self.finding.class() == oracle
+        self.also.iter().any(|also| also == oracle) || self.finding.class() == oracle
     }
 }
 

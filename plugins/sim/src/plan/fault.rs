@@ -211,3 +211,34 @@ pub enum Fault {
         down: Duration,
     },
 }
+
+impl Fault {
+    /// The nodes that it names.
+    pub fn nodes(&self) -> Vec<u64> {
+        match *self {
+            Self::Crash { node, .. }
+            | Self::Fuse { node, .. }
+            | Self::Isolate { node, .. }
+            | Self::Flap { node, .. }
+            | Self::SlowLinks { node, .. }
+            | Self::Refuse { node, .. }
+            | Self::Pause { node, .. }
+            | Self::SlowDisk { node, .. }
+            | Self::FlushError { node }
+            | Self::Full { node, .. }
+            | Self::Rot { node, .. }
+            | Self::Wipe { node }
+            | Self::SnapshotFuse { node, .. }
+            | Self::FallBehind { node, .. }
+            | Self::Clock { node, .. }
+            | Self::Transfer { to: node }
+            | Self::Shutdown { node } => vec![node],
+            Self::CutOneWay { from: a, to: b, .. }
+            | Self::CutLink { a, b, .. }
+            | Self::Reset { a, b }
+            | Self::HalfOpen { gone: a, left: b } => vec![a, b],
+            Self::Split { half, .. } => (0..64).filter(|node| half & (1 << node) != 0).collect(),
+            Self::BreakSnapshot { .. } | Self::IsolateLeader { .. } | Self::CrashLeader { .. } => Vec::new(),
+        }
+    }
+}

@@ -5,10 +5,11 @@
 //! then sends the same command once more is said by [`Setup::retries`](crate::cluster::Setup::retries).
 //!
 //! `fault.rs` is what can go wrong, `profile.rs` what a campaign is about, `class.rs` how a fault of
-//! each class is drawn.
+//! each class is drawn, `fits.rs` whether a plan is one for so many nodes.
 
 mod class;
 mod fault;
+mod fits;
 mod profile;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::fault::Fault;
+pub use self::fits::Misfit;
 pub use self::profile::Profile;
 use crate::rng::Rng;
 

@@ -134,10 +134,10 @@ fn verdict(text: &mut String, run: &Run, story: &Story, happened: &[(Duration, S
     let _ = writeln!(text, "verdict\n  {finding}");
     let also = run.also();
     if !also.is_empty() {
-        text.push_str("what other oracles said\n");
+        text.push_str("and also\n");
     }
-    for violation in also {
-        let _ = writeln!(text, "  {}", violation.to_string().lines().next().unwrap_or_default());
+    for also in also {
+        let _ = writeln!(text, "  {}", also.to_string().lines().next().unwrap_or_default());
     }
     if !story.evidence.is_empty() {
         text.push_str("the smallest history that shows it; the last answer cannot be explained\n");

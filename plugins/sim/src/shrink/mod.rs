@@ -242,13 +242,12 @@ impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
         self.take(fewer.collect());
     }
 
-    /// A fault of a node that is not there any more does nothing, or ends the run in another way.
+    /// Without the nodes that are named last, and what goes wrong with them.
     fn nodes(&mut self) {
         let fewer = (3..self.setup().nodes).map(|fewer| {
             self.with(|setup| {
                 setup.nodes = fewer;
-                setup.plan.minority.retain(|node| *node <= fewer);
-                setup.plan.minority.truncate((fewer as usize - 1) / 2);
+                setup.plan.cut_down_to(fewer);
             })
         });
         self.take(fewer.collect());
@@ -299,5 +298,43 @@ impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
         });
         let smaller = smaller.collect();
         self.take(smaller)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Fault, Plan, Planned};
+
+    #[test]
+    fn with_fewer_nodes_nothing_goes_wrong_with_the_others() {
+        let time = Duration::from_secs(1);
+        let faults = [
+            Fault::Split { half: 0b10_0010, time },
+            Fault::CutLink { a: 1, b: 5, time },
+            Fault::Pause { node: 2, time },
+            Fault::Transfer { to: 5 },
+        ];
+        let planned = |fault| Planned { at: time, fault };
+        let plan = Plan { faults: faults.map(planned).into(), lasting: Lasting::Down, minority: vec![2, 5] };
+        let setup = Setup { nodes: 5, plan, ..Setup::of_seed(1, 2 * time) };
+        let failing = |setup| {
+            let (finding, trace) = (Some(Finding::Hang(time)), Trace::default());
+            Run { setup, finding, cut_off: None, report: None, trace, took: time }
+        };
+        let budget = Budget { time: Duration::from_mins(1), jobs: 1, limit: time };
+        let mut shrinker = Shrinker {
+            best: failing(setup),
+            class: "hang".to_owned(),
+            attempt: failing,
+            budget: &budget,
+            began: Instant::now(),
+            tried: 0,
+        };
+        shrinker.nodes();
+        let smaller = shrinker.setup();
+        assert_eq!((smaller.nodes, smaller.fits()), (3, Ok(())));
+        let left = [Fault::Split { half: 0b10, time }, faults[2]].map(planned);
+        assert_eq!((&*smaller.plan.faults, &*smaller.plan.minority), (&left[..], &[2][..]));
     }
 }

@@ -64,6 +64,8 @@ pub(super) struct Link {
     pub(super) cut_since: Option<Duration>,
     pub(super) time: LinkTime,
     pub(super) refuses: bool,
+    /// Whether it has refused one of whoever dials now, in this boot.
+    pub(super) has_refused: bool,
 }
 
 /// A stream that was dialled and waits to be accepted.
@@ -205,6 +207,9 @@ impl Hub {
             admission: None,
         };
         self.endpoints.insert(node, endpoint);
+        for (_, link) in self.links.iter_mut().filter(|((from, _), _)| *from == node) {
+            link.has_refused = false;
+        }
         let mut woken = Woken::default();
         // Whoever still sends to the process of before is told by the machine, or not at all.
         for stream in self.streams_of(node) {

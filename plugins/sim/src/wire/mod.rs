@@ -116,6 +116,11 @@ impl Wire {
         self.lock().link(from, to).refuses = refuse;
     }
 
+    /// Whether a dial from one node to another was refused in the boot that `from` is in.
+    pub fn has_refused(&self, from: u64, to: u64) -> bool {
+        self.lock().link(from, to).has_refused
+    }
+
     /// Resets every stream between two nodes, at both ends.
     pub fn reset(&self, a: u64, b: u64) {
         let woken = self.lock().end_streams(a, b, |_| Some([true, true]));

@@ -161,10 +161,15 @@ fn a_link_refuses_and_a_network_resets() {
     simulate(async |pair| {
         let (mut ours, mut theirs) = pair.open().await;
         pair.wire.refuse(1, 2, true);
+        assert!(!pair.wire.has_refused(1, 2), "nobody has dialled");
         let refused = pair.a.connect(&Wire::member(2), Lane::Control).await;
         assert!(matches!(refused, Err(TransportError::Refused { .. })));
+        pair.wire.refuse(1, 2, false);
+        assert!(pair.wire.has_refused(1, 2) && !pair.wire.has_refused(2, 1));
         pair.wire.reset(1, 2);
         assert!(is_reset(&mut ours).await && is_reset(&mut theirs).await);
+        let _next_boot = pair.wire.connect(1);
+        assert!(!pair.wire.has_refused(1, 2), "that was the boot before");
     });
 }
 

@@ -52,7 +52,9 @@ impl SimTransport {
         if hub.is_cut(self.node, to) || hub.is_cut(to, self.node) {
             return Answer::Silence;
         }
-        if hub.link(self.node, to).refuses {
+        let link = hub.link(self.node, to);
+        if link.refuses {
+            link.has_refused = true;
             hub.events.refused += 1;
             return Answer::Failed(TransportError::Refused { code: REFUSED });
         }

@@ -6,7 +6,7 @@ mod machine;
 use std::time::Duration;
 
 use quorate::prelude::*;
-use quorate_sim::machine::{CallOf, Faults, Wrong};
+use quorate_sim::machine::{CallOf, Faults, Tried, Wrong};
 use quorate_sim::workload::Call;
 
 use self::machine::{AccountId, Bank, BankCommand, GIFT, Refusal};
@@ -96,9 +96,9 @@ fn a_bank_that_gives_away_money_is_found_by_its_invariant() {
     let opened = finding.history.iter().filter(|line| line.call.starts_with("open(")).count();
     assert_eq!(opened + 1, finding.history.len(), "{text}");
     assert!(finding.history.last().is_some_and(|line| line.call.starts_with("transfer(")), "{text}");
+    let Tried::Seed(seed) = failure.tried else { panic!("{text}") };
     let command = format!(
-        "QUORATE_SIM_FROM={} QUORATE_SIM_SEEDS=1 cargo test -p quorate-sim --test machines -- --exact bank::a_bank --nocapture",
-        failure.seed
+        "QUORATE_SIM_FROM={seed} QUORATE_SIM_SEEDS=1 cargo test -p quorate-sim --test machines -- --exact bank::a_bank --nocapture",
     );
     assert!(text.contains(&command), "{text}");
 }

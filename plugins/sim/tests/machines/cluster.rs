@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, RaftStateMachine)]
 #[raft(command(1, push(number: u32) -> u64), query(1, len() -> u64))]
-struct Numbers(Vec<u32>);
+pub(crate) struct Numbers(Vec<u32>);
 
 impl Numbers {
     fn push(&mut self, number: u32) -> u64 {
@@ -27,7 +27,7 @@ impl Numbers {
 }
 
 /// Everybody loses power once.
-fn a_power_cut() -> Faults {
+pub(crate) fn a_power_cut() -> Faults {
     Faults::own(|_, nodes, _| {
         let cut = |node| Planned {
             at: Duration::from_secs(2),

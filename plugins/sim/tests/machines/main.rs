@@ -8,6 +8,8 @@ mod broken;
 #[cfg(madsim)]
 mod cluster;
 #[cfg(madsim)]
+mod kept;
+#[cfg(madsim)]
 mod panics;
 #[cfg(madsim)]
 mod sound;

@@ -5,8 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use quorate::prelude::*;
-use quorate_sim::machine::{Failure, Faults, Wrong};
-use quorate_sim::plan::Plan;
+use quorate_sim::disk::Crash;
+use quorate_sim::machine::{Failure, Faults, Tried, Wrong};
+use quorate_sim::plan::{Fault, Lasting, Plan, Planned};
 use quorate_sim::replay::timeline;
 use quorate_sim::run::{Finding, Panicked};
 use quorate_sim::simulation;
@@ -32,15 +33,23 @@ impl Numbers {
     }
 }
 
+/// The seed that fails.
+fn seed(failure: &Failure) -> u64 {
+    match failure.tried {
+        Tried::Seed(seed) => seed,
+        _ => panic!("no seed: {failure}"),
+    }
+}
+
 /// What the report says, which names this file and the seed.
 fn told(failure: &Failure) -> String {
     let text = failure.to_string();
     println!("{text}");
     let commit = failure.commit.as_ref().map_or_else(String::new, |commit| format!(", commit {commit}"));
-    assert!(text.contains(&format!(" fails at seed {}{commit}\n", failure.seed)), "{text}");
+    assert!(text.contains(&format!(" fails at seed {}{commit}\n", seed(failure))), "{text}");
     let here = format!("it panicked at {}:", file!());
     assert!(text.contains(&here), "no place in {text}");
-    assert!(text.contains(&format!("QUORATE_SIM_FROM={} QUORATE_SIM_SEEDS=1", failure.seed)), "{text}");
+    assert!(text.contains(&format!("QUORATE_SIM_FROM={} QUORATE_SIM_SEEDS=1", seed(failure))), "{text}");
     text
 }
 
@@ -155,9 +164,41 @@ fn a_plan_of_ones_own_that_panics_is_told_with_its_seed() {
     .run()
     .expect_err("there is no second plan");
     let text = told(&failure);
-    assert_eq!(failure.seed, 1, "{text}");
+    assert_eq!(seed(&failure), 1, "{text}");
     assert!(text.contains("the plan of faults cannot be made"), "{text}");
     assert!(text.contains(": no plan for 3 nodes\n"), "{text}");
+}
+
+#[test]
+fn a_plan_of_ones_own_that_names_nodes_that_are_not_there_is_told_which() {
+    let own = |fault, minority: Vec<u64>| {
+        let planned = Planned { at: Duration::from_secs(1), fault };
+        let plan = Plan { faults: vec![planned], lasting: Lasting::Deaf, minority };
+        simulation!(
+            t,
+            Numbers = Numbers::default(),
+            seeds: 1,
+            nodes: 3,
+            duration: Duration::from_secs(2),
+            faults: Faults::own(move |_, _, _| plan.clone()),
+        )
+        .run()
+        .expect_err("there is no n4")
+        .to_string()
+    };
+    let time = Duration::from_millis(500);
+    // The first is one that a run panics of, and the second one that does nothing there.
+    for fault in [
+        Fault::Pause { node: 4, time },
+        Fault::Crash { node: 4, crash: Crash::Process, down: time, again_at: None },
+    ] {
+        let text = own(fault, Vec::new());
+        assert!(text.contains("the plan of faults cannot be made\n"), "{text}");
+        let told = format!("    the fault at 1.000000s, {fault:?}, names n4, and there are n1 to n3\n");
+        assert!(text.contains(&told), "{text}");
+    }
+    let text = own(Fault::Shutdown { node: 1 }, vec![4]);
+    assert!(text.contains("    the minority names n4, and there are n1 to n3\n"), "{text}");
 }
 
 fn few<S: Serializer>(numbers: &Vec<u32>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -12,8 +12,9 @@ use quorate_sim::cluster::Setup;
 use quorate_sim::linear::Verdict;
 use quorate_sim::mutations::Mutation;
 use quorate_sim::plan::Plan;
+use quorate_sim::replay::timeline;
 use quorate_sim::rng::Rng;
-use quorate_sim::run::{Finding, attempt};
+use quorate_sim::run::{Finding, Run, attempt};
 use quorate_sim::shrink::{Budget, shrink};
 use quorate_sim::trace::Trace;
 use quorate_sim::workload::{
@@ -35,9 +36,16 @@ enum Odd {
     Changes,
     /// Something of its machine never holds.
     Accuses,
+    /// That, and it panics later.
+    Falls,
+    /// That, and it waits for the test later.
+    Waits,
     /// It writes nothing.
     Reads,
 }
+
+/// A test holds it while a run must not go on.
+static HELD: Mutex<()> = Mutex::new(());
 
 thread_local! {
     /// How many machines the run on this thread has made.
@@ -58,18 +66,21 @@ impl Workload for Odd {
     }
 
     fn applied(&self, _: Position, _: &Registers, _: &RegistersResponse) -> Result<(), String> {
-        if matches!(self, Self::Accuses) { Err("it never holds".to_owned()) } else { Ok(()) }
+        let accuses = matches!(self, Self::Accuses | Self::Falls | Self::Waits);
+        if accuses { Err("it never holds".to_owned()) } else { Ok(()) }
     }
 
     fn call(&self, rng: &mut Rng, unique: u64) -> Call<RegistersCommand, RegistersQuery> {
         static CALLS: AtomicU64 = AtomicU64::new(0);
         match self {
             Self::Panics => assert!(unique < 20, "twenty calls are enough"),
+            Self::Falls => assert!(unique < 60, "sixty calls are enough"),
+            Self::Waits if unique >= 60 => drop(HELD.lock()),
             Self::Forgets => {
                 let _ = (0..CALLS.fetch_add(1, Ordering::Relaxed) % 7).map(|_| rng.draw()).count();
             }
             Self::Reads => return Call::Read(RegistersQuery::Get { key: rng.below(5) }),
-            Self::Undecided | Self::Changes | Self::Accuses => {}
+            Self::Undecided | Self::Changes | Self::Accuses | Self::Waits => {}
         }
         WORKLOAD.call(rng, unique)
     }
@@ -170,7 +181,7 @@ fn a_panic_is_a_finding_with_its_place_and_its_message() {
 fn fires(oracle: &str, odd: Odd) -> String {
     let run = attempt(Setup { nodes: 3, ..calm(0) }, odd, LIMIT, Trace::default());
     assert_eq!(run.finding.as_ref().map(Finding::class).as_deref(), Some(oracle), "{:?}", run.finding);
-    assert!(run.also().iter().all(|violation| violation.oracle != oracle));
+    assert!(run.also().iter().all(|also| also.class() != oracle));
     run.finding.map_or_else(String::new, |finding| finding.to_string())
 }
 
@@ -191,6 +202,32 @@ fn a_run_without_end_is_given_up() {
     // No run has ended after a millionth of a second.
     let tally = campaign(Duration::from_micros(1), calm, || WORKLOAD);
     assert_eq!(classes(&tally), ["hang"; 2]);
+}
+
+#[test]
+fn what_an_oracle_said_before_a_panic_or_a_run_without_end_is_what_was_wrong_first() {
+    let setup = || Setup { nodes: 3, ..calm(0) };
+    let class = |run: &Run| run.finding.as_ref().map(Finding::class);
+    let falls = attempt(setup(), Odd::Falls, LIMIT, Trace::recording());
+    assert_eq!(class(&falls).as_deref(), Some("machine"), "{:?}", falls.finding);
+    let Some(Finding::Panic(panicked)) = &falls.cut_off else { panic!("{:?}", falls.cut_off) };
+    assert_eq!(panicked.message, "sixty calls are enough");
+    assert_eq!(falls.also().last(), falls.cut_off.as_ref(), "{:?}", falls.also());
+    let text = timeline(&falls, &Odd::Falls, false);
+    let told = format!("\nand also\n  panic at {}: sixty calls are enough\n", panicked.place);
+    assert!(text.contains("\nverdict\n  machine at ") && text.contains(&told), "{text}");
+
+    // Where nothing was wrong before, the panic is.
+    let panics = attempt(setup(), Odd::Panics, LIMIT, Trace::default());
+    assert!(panics.finding == panics.cut_off && panics.also().is_empty(), "{:?}", panics.finding);
+    assert!(class(&panics).is_some_and(|class| class.starts_with("panic at ")), "{:?}", panics.finding);
+
+    let held = HELD.lock();
+    let limit = Duration::from_secs(5);
+    let waits = attempt(setup(), Odd::Waits, limit, Trace::default());
+    drop(held);
+    assert_eq!(class(&waits).as_deref(), Some("machine"), "{:?}", waits.finding);
+    assert_eq!(waits.also(), [Finding::Hang(limit)]);
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn what_other_oracles_said_is_told_below_the_verdict() {
     let setup = PlanFile::read(&plan).expect("a plan").setup;
     let run = attempt(setup, WORKLOAD, LIMIT, Trace::recording());
     assert_eq!(class(&run).as_deref(), Some("durability"));
-    assert!(run.also().iter().any(|violation| violation.oracle == "votes"), "{:?}", run.also());
+    assert!(run.also().iter().any(|also| also.class() == "votes"), "{:?}", run.also());
     let no_time = Budget { time: Duration::ZERO, jobs: 1, limit: LIMIT };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("below");
     let text = failure(&run, &shrink(&run, || WORKLOAD, &no_time), "again", &folder);

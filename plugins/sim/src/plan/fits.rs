@@ -1,0 +1,156 @@
+//! Whether a plan is one for a cluster of so many nodes, and what of it is one for fewer.
+
+use std::fmt;
+
+use super::{Fault, Plan, Planned};
+
+/// A plan names a node that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misfit {
+    /// A fault does.
+    Fault {
+        /// Which fault.
+        planned: Box<Planned>,
+        /// The node.
+        node: u64,
+        /// How many nodes there are.
+        nodes: u64,
+    },
+    /// The minority does.
+    Minority {
+        /// The node.
+        node: u64,
+        /// How many nodes there are.
+        nodes: u64,
+    },
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes = match self {
+            Self::Fault { planned, node, nodes } => {
+                let Planned { at, fault } = &**planned;
+                write!(f, "the fault at {:.6}s, {fault:?}, names n{node}", at.as_secs_f64())?;
+                nodes
+            }
+            Self::Minority { node, nodes } => {
+                write!(f, "the minority names n{node}")?;
+                nodes
+            }
+        };
+        if *nodes == 1 {
+            write!(f, ", and there is n1 alone")
+        } else {
+            write!(f, ", and there are n1 to n{nodes}")
+        }
+    }
+}
+
+impl std::error::Error for Misfit {}
+
+impl Plan {
+    /// Whether it names no node but 1 to `nodes`.
+    ///
+    /// # Errors
+    /// The first that it names besides.
+    pub fn fits(&self, nodes: u64) -> Result<(), Misfit> {
+        let is_not_there = |node: &u64| !(1..=nodes).contains(node);
+        for planned in &self.faults {
+            if let Some(node) = planned.fault.nodes().into_iter().find(is_not_there) {
+                return Err(Misfit::Fault { planned: Box::new(*planned), node, nodes });
+            }
+        }
+        match self.minority.iter().copied().find(is_not_there) {
+            Some(node) => Err(Misfit::Minority { node, nodes }),
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves out what is about other nodes than 1 to `nodes`, and makes the minority one of so many. Who
+    /// is not of the minority any more loses no disk.
+    pub(crate) fn cut_down_to(&mut self, nodes: u64) {
+        let all = (2 << nodes) - 2;
+        let before = self.minority.clone();
+        self.minority.retain(|node| *node <= nodes);
+        self.minority.truncate((nodes as usize).saturating_sub(1) / 2);
+        let stays = |fault: &mut Fault| match fault {
+            Fault::Split { half, .. } => {
+                *half &= all;
+                *half != 0 && *half != all
+            }
+            Fault::Rot { node, .. } | Fault::Wipe { node } => {
+                *node <= nodes && before.contains(node) == self.minority.contains(node)
+            }
+            _ => fault.nodes().iter().all(|node| *node <= nodes),
+        };
+        self.faults.retain_mut(|planned| stays(&mut planned.fault));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::plan::{Lasting, Profile};
+
+    fn plan(fault: Fault) -> Plan {
+        let faults = vec![Planned { at: Duration::from_secs(2), fault }];
+        Plan { faults, lasting: Lasting::Nothing, minority: Vec::new() }
+    }
+
+    #[test]
+    fn a_plan_names_nodes_there_are_or_is_told_which_is_not() {
+        let time = Duration::from_secs(1);
+        let link = crate::wire::LinkTime::default();
+        let of = |node| {
+            [
+                Fault::Isolate { node, time, hears: false, is_heard: false },
+                Fault::CutOneWay { from: 1, to: node, time },
+                Fault::CutLink { a: node, b: 1, time },
+                Fault::Split { half: 1 << 1 | 1 << node, time },
+                Fault::Reset { a: 1, b: node },
+                Fault::HalfOpen { gone: node, left: 1 },
+                Fault::SlowLinks { node, link, time },
+                Fault::Transfer { to: node },
+                Fault::Shutdown { node },
+            ]
+        };
+        for fault in of(3) {
+            assert_eq!(plan(fault).fits(3), Ok(()));
+        }
+        for node in [0, 4] {
+            for fault in of(node) {
+                let planned = Box::new(Planned { at: Duration::from_secs(2), fault });
+                assert_eq!(plan(fault).fits(3), Err(Misfit::Fault { planned, node, nodes: 3 }));
+            }
+        }
+        let told = plan(Fault::Shutdown { node: 4 }).fits(3).expect_err("there is no n4").to_string();
+        assert_eq!(told, "the fault at 2.000000s, Shutdown { node: 4 }, names n4, and there are n1 to n3");
+        let minority = Plan { minority: vec![2], ..Plan::calm() }.fits(1).expect_err("there is no n2");
+        assert_eq!(minority.to_string(), "the minority names n2, and there is n1 alone");
+    }
+
+    #[test]
+    fn what_is_left_for_fewer_nodes_fits_them() {
+        let mut left = 0;
+        for seed in 0..300 {
+            let mut plan = Plan::draw(Profile::ALL[seed as usize % 5], seed, 5, Duration::from_mins(1));
+            assert_eq!(plan.fits(5), Ok(()));
+            let same = plan.clone();
+            plan.cut_down_to(5);
+            assert_eq!(plan, same, "nobody is left out");
+            plan.cut_down_to(3);
+            assert_eq!(plan.fits(3), Ok(()));
+            assert!(plan.minority.len() <= 1);
+            for Planned { fault, .. } in &plan.faults {
+                if let Fault::Rot { node, .. } | Fault::Wipe { node } = fault {
+                    assert!(plan.minority.contains(node), "what does not come back is a minority's");
+                }
+            }
+            left += plan.faults.len();
+        }
+        assert!(left > 1_000, "{left}");
+    }
+}
