@@ -12,6 +12,7 @@ use openraft::Snapshot;
 use openraft::raft::AppendEntriesRequest;
 
 use super::Group;
+use super::room::Attempt;
 use super::runtime::{Point, Runtime, Select2, before, now};
 use super::send_snapshot::STALL;
 use super::snapshot::{self, SnapshotData};
@@ -263,8 +264,11 @@ impl<RT: Runtime> Group<RT> {
         session: &mut Session,
     ) -> Result<Vote, ReceiveError> {
         let short = self.admits(begin.len).await?;
-        let begun = now::<RT>();
-        let failed = |error: &ReceiveError, received| self.room.failed(error, begin.len, received, begun);
+        // Before any of it takes room.
+        let (said, begun) = (self.room.said(), now::<RT>());
+        let failed = |error: &ReceiveError, received| {
+            self.room.failed(error, &Attempt { len: begin.len, received, said, begun });
+        };
         let arriving = self.go_on(&begin, session).await;
         let mut arriving = arriving.inspect_err(|error| failed(error, 0))?;
         self.tell(session, Kind::SnapshotFrom, arriving.received).await?;

@@ -28,8 +28,8 @@ const BELIEVED_AT_MOST: Duration = Duration::from_mins(10);
 /// A snapshot of which less is known counts as of so many bytes, and one of unknown length is tried again
 /// when there is so much more room.
 const AT_LEAST: u64 = 1 << 20;
-/// The most that comes of a snapshot at once (`snapshot.chunk_bytes`). A storage that has more room, and yet none for it, does not see
-/// what it lacks: a quota, or another limit.
+/// The most that comes of a snapshot at once (`snapshot.chunk_bytes`). A storage that has more room, and
+/// yet none for it, does not see what it lacks: a quota, or another limit.
 const A_CHUNK: u64 = 4 << 20;
 
 /// The room of one group.
@@ -79,6 +79,18 @@ struct TooLarge<RT: Runtime> {
     lacked: Lacked,
     until: RT::Instant,
     believed: Duration,
+}
+
+/// A snapshot that was begun.
+pub(super) struct Attempt<RT: Runtime> {
+    /// How long it is; 0 is not known.
+    pub(super) len: u64,
+    /// How much of it came, what found no room included.
+    pub(super) received: u64,
+    /// How much room for it the storage had said that there was.
+    pub(super) said: Option<u64>,
+    /// When it was begun.
+    pub(super) begun: RT::Instant,
 }
 
 /// Who had no room.
@@ -152,40 +164,49 @@ impl<RT: Runtime> Room<RT> {
     /// For how much there must be room before a snapshot of so many bytes is taken, of which 0 is not
     /// known. `None` when none is taken whatever room the machine has.
     fn needed(&self, bytes: u64) -> Option<u64> {
-        let (believed, lacked) = {
-            let state = self.state();
-            // A storage that says how much room it has is asked for as long as need be, where it is known for
-            // how much.
-            let asked = || bytes > 0 && self.storage.snapshot_room().is_some();
-            let counts =
-                |it: &&TooLarge<RT>| now::<RT>() < it.until || it.lacked == Lacked::Storage && asked();
-            let Some(too_large) = state.too_large.as_ref().filter(counts) else { return Some(bytes) };
-            (too_large.bytes, too_large.lacked)
+        // It is asked with nothing locked that appends wait for.
+        let Some((believed, lacked, until)) =
+            self.state().too_large.as_ref().map(|it| (it.bytes, it.lacked, it.until))
+        else {
+            return Some(bytes);
         };
+        let room = if lacked == Lacked::Storage { self.said() } else { None };
+        // A storage that says how much room it has is asked for as long as need be, where it is known for
+        // how much.
+        if now::<RT>() >= until && (bytes == 0 || room.is_none()) {
+            return Some(bytes);
+        }
         // The part that did not fit has given its own room back.
         let more = || believed.saturating_add((believed / 8).max(AT_LEAST));
         let known = if bytes == 0 { more() } else { bytes };
         match lacked {
             // What had arrived of it may have taken the room: it was on a disk as well.
             Lacked::Machine => Some(believed.saturating_mul(2).clamp(known, known.saturating_mul(2))),
-            Lacked::Storage => {
-                self.storage.snapshot_room().is_some_and(|room| room >= known).then_some(known)
-            }
+            Lacked::Storage => room.is_some_and(|room| room >= known).then_some(known),
             Lacked::Unknown => None,
         }
     }
 
-    /// A snapshot of `len` bytes, of which 0 is not known, was begun at `begun`, and `received` of it are
-    /// still there. Takes note when it did not fit.
-    pub(super) fn failed(&self, error: &ReceiveError, len: u64, received: u64, begun: RT::Instant) {
+    /// How much room the storage says that a snapshot has.
+    pub(super) fn said(&self) -> Option<u64> {
+        self.storage.snapshot_room()
+    }
+
+    /// Takes note of a snapshot that did not fit.
+    pub(super) fn failed(&self, error: &ReceiveError, attempt: &Attempt<RT>) {
+        let Attempt { len, received, said, begun } = *attempt;
         let (lacked, bytes) = match error {
             ReceiveError::Restore(RestoreError::NoRoom { .. }) => (Lacked::Machine, len.max(received)),
+            ReceiveError::Storage(StorageError::Full { .. }) if len > 0 => {
+                // One that had said that there was room for all of it cannot tell when there is.
+                let says_so = said.is_some_and(|said| said < len);
+                (if says_so { Lacked::Storage } else { Lacked::Unknown }, len)
+            }
             ReceiveError::Storage(StorageError::Full { .. }) => {
-                let left = self.storage.snapshot_room();
+                let left = self.said();
+                let says_so = left.is_some_and(|left| left < A_CHUNK);
                 let room = received.saturating_add(left.unwrap_or(0));
-                let says_so = left.is_some_and(|left| left < A_CHUNK) && (len == 0 || room < len);
-                let lacked = if says_so { Lacked::Storage } else { Lacked::Unknown };
-                (lacked, if len == 0 { room } else { len })
+                (if says_so { Lacked::Storage } else { Lacked::Unknown }, room)
             }
             _ => return,
         };
@@ -381,29 +402,33 @@ mod tests {
         StorageError::Full { doing: "write" }.into()
     }
 
+    fn attempt(len: u64, received: u64, said: Option<u64>, begun: Now) -> Attempt<TokioRuntime> {
+        Attempt { len, received, said, begun }
+    }
+
     #[test]
     fn what_did_not_fit_is_asked_more_room_for_until_one_is_restored() {
         const SIZE: u64 = 50 << 20;
         let (room, begun) = (room(), now::<TokioRuntime>());
         assert_eq!((room.needed(0), room.needed(7)), (Some(0), Some(7)));
-        room.failed(&ReceiveError::Ended, SIZE, 0, begun);
+        room.failed(&ReceiveError::Ended, &attempt(SIZE, 0, None, begun));
         assert_eq!(room.needed(0), Some(0));
-        room.failed(&no_room(), SIZE, SIZE, begun);
+        room.failed(&no_room(), &attempt(SIZE, SIZE, None, begun));
         assert_eq!(room.needed(0), Some(2 * SIZE));
         // A smaller one is not held to be as large.
         assert_eq!((room.needed(7), room.needed(3 * SIZE)), (Some(14), Some(3 * SIZE)));
-        room.failed(&full(), SIZE, 5, begun);
+        room.failed(&full(), &attempt(SIZE, 5, None, begun));
         assert_eq!((room.needed(0), room.needed(7)), (None, None), "nobody can tell");
         let believed = |room: &Room<TokioRuntime>| room.state().too_large.as_ref().map(|it| it.believed);
         assert_eq!(believed(&room), Some(2 * BELIEVED));
-        (0..10).for_each(|_| room.failed(&no_room(), SIZE, SIZE, begun));
+        (0..10).for_each(|_| room.failed(&no_room(), &attempt(SIZE, SIZE, None, begun)));
         assert_eq!(believed(&room), Some(BELIEVED_AT_MOST));
         let taken = room.installing(None);
         assert!(room.installing(None).is_none(), "one at a time");
         taken.expect("the first").done();
         assert!(room.installing(None).is_some());
         assert_eq!(room.needed(0), Some(0));
-        room.failed(&no_room(), SIZE, SIZE, begun);
+        room.failed(&no_room(), &attempt(SIZE, SIZE, None, begun));
         assert_eq!(believed(&room), Some(BELIEVED));
     }
 
@@ -416,38 +441,44 @@ mod tests {
         let says = |bytes: u64| storage.set_snapshot_room(Some(bytes));
         // Of unknown length: it is longer than what was received and the room that was left.
         says(MIB);
-        room.failed(&full(), 0, 40 * MIB, begun);
+        room.failed(&full(), &attempt(0, 40 * MIB, None, begun));
         says(41 * MIB);
         assert_eq!(room.needed(0), None, "what was received has given its room back");
         says(47 * MIB);
         assert_eq!(room.needed(0), Some(41 * MIB + 41 * MIB / 8));
         // A small one would fit into what it leaves at once.
         says(100);
-        room.failed(&full(), 0, 100, begun);
+        room.failed(&full(), &attempt(0, 100, None, begun));
         says(200);
         assert_eq!(room.needed(0), None);
-        // Of known length: there must be room for all of it, however long that takes.
-        says(100);
-        room.failed(&full(), 40 * MIB, 10 * MIB, begun);
-        says(40 * MIB - 1);
-        assert_eq!(room.needed(40 * MIB), None);
-        room.state().too_large.as_mut().expect("it did not fit").until = begun;
-        assert_eq!(room.needed(40 * MIB), None, "it is asked, and not believed for a time");
-        says(40 * MIB);
-        assert_eq!(room.needed(40 * MIB), Some(40 * MIB));
+        // Of known length: there must be room for all of it, however long that takes; also when all of it
+        // came, and the end of it was refused.
+        for received in [10 * MIB, 40 * MIB] {
+            room.failed(&full(), &attempt(40 * MIB, received, Some(40 * MIB - 1), begun));
+            says(40 * MIB - 1);
+            assert_eq!(room.needed(40 * MIB), None);
+            room.state().too_large.as_mut().expect("it did not fit").until = begun;
+            assert_eq!(room.needed(40 * MIB), None, "it is asked, and not believed for a time");
+            assert_eq!(room.needed(0), Some(0), "and where nobody knows for how much, tried");
+            says(40 * MIB);
+            assert_eq!(room.needed(40 * MIB), Some(40 * MIB));
+        }
+        storage.set_snapshot_room(None);
+        assert_eq!(room.needed(40 * MIB), Some(40 * MIB), "one that says nothing any more is tried");
     }
 
     #[test]
     fn a_storage_that_has_no_room_and_says_that_it_has_is_left_alone_for_a_while() {
+        const GIB: u64 = 1 << 30;
         let storage = MemoryStorage::new();
         let room = Room::<TokioRuntime>::new(Arc::new(storage.clone()));
         let begun = now::<TokioRuntime>();
-        // Room for all that was missing, or for far more than came at once.
-        for (len, received, says) in [(1000, 900, 100), (9 << 30, 2 << 30, 5 << 30), (0, 2 << 30, 5 << 30)] {
-            storage.set_snapshot_room(Some(says));
-            room.failed(&full(), len, received, begun);
+        // It had said that there was room for all of it; or had far more left than came at once.
+        for (len, said, left) in [(1000, 1000, 10), (9 * GIB, 15 * GIB, 100), (0, 7 * GIB, 5 * GIB)] {
+            storage.set_snapshot_room(Some(left));
+            room.failed(&full(), &attempt(len, 900, Some(said), begun));
             storage.set_snapshot_room(Some(u64::MAX));
-            assert_eq!((room.needed(0), room.needed(1000)), (None, None), "{len} {received} {says}");
+            assert_eq!((room.needed(0), room.needed(1000)), (None, None), "{len} {said} {left}");
             room.state().too_large.as_mut().expect("it did not fit").until = begun;
             assert_eq!((room.needed(0), room.needed(1000)), (Some(0), Some(1000)), "and then tried again");
         }
@@ -459,11 +490,11 @@ mod tests {
         let until = |room: &Room<TokioRuntime>| -> Now {
             room.state().too_large.as_ref().map(|it| it.until).expect("it did not fit")
         };
-        room.failed(&no_room(), 1, 1, begun);
+        room.failed(&no_room(), &attempt(1, 1, None, begun));
         let first = until(&room);
-        room.failed(&no_room(), 1, 1, first + BELIEVED * 2);
+        room.failed(&no_room(), &attempt(1, 1, None, first + BELIEVED * 2));
         assert!(until(&room) < first + BELIEVED, "that one was begun long after");
-        room.failed(&no_room(), 1, 1, begun);
+        room.failed(&no_room(), &attempt(1, 1, None, begun));
         assert!(until(&room) >= first + BELIEVED);
     }
 }

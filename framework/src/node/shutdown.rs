@@ -8,6 +8,7 @@ use super::core::Core;
 use super::status::{Phase, Role};
 use crate::engine::runtime::{Runtime, before, now};
 use crate::error::ShutdownError;
+use crate::types::{LogIndex, NodeId};
 
 /// How often it is looked for somebody to hand leadership on to.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -62,14 +63,13 @@ impl<RT: Runtime> Core<RT> {
         }
         let patience = Duration::from_millis(self.config.election.timeout_min_ms);
         let deadline = now::<RT>() + patience;
-        // Who has just come to lead has heard from nobody yet, or of nobody's log: one that lacks much of it
-        // would refuse. Nothing is written any more, so the others catch up.
+        // Who has just come to lead has heard from nobody yet, or of nobody's log: one that lacks more of it
+        // than comes in time would refuse. Nothing is written any more, so the others catch up.
         let last = view.get().last_log;
         let to = loop {
             let over = now::<RT>() >= deadline;
-            match running.group.successor(patience) {
-                Some((to, matched)) if matched >= last || over => break to,
-                _ => {}
+            if let Some(to) = fit(running.group.successor(patience), last, over) {
+                break to;
             }
             let alone = view.get().membership.voters.iter().flatten().all(|voter| *voter == self.node_id());
             if alone || view.get().role != Role::Leader || over {
@@ -97,5 +97,27 @@ impl<RT: Runtime> Core<RT> {
             }
         });
         self.down.set(Some(stopped));
+    }
+}
+
+/// Who takes over of a leader whose log goes up to `last`: whoever is furthest, once that one has all of
+/// it, or when time is `over`.
+fn fit(furthest: Option<(NodeId, Option<LogIndex>)>, last: Option<LogIndex>, over: bool) -> Option<NodeId> {
+    furthest.filter(|(_, matched)| *matched >= last || over).map(|(node, _)| node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_lacks_some_of_the_log_takes_over_only_when_time_is_over() {
+        let (node, last) = (NodeId(2), Some(LogIndex(7)));
+        for (matched, takes_over) in [(None, false), (Some(6), false), (Some(7), true), (Some(8), true)] {
+            let furthest = Some((node, matched.map(LogIndex)));
+            assert_eq!(fit(furthest, last, false), takes_over.then_some(node), "{matched:?}");
+            assert_eq!(fit(furthest, last, true), Some(node), "{matched:?}");
+        }
+        assert_eq!(fit(None, last, true), None);
     }
 }

@@ -254,14 +254,15 @@ pub trait Storage: Send + Sync + 'static {
 
     /// How many bytes a snapshot may take now, as far as can be told; `None` when it cannot.
     ///
-    /// One that found no room ([`StorageError::Full`]) is taken again once this says that there is some.
-    /// Without it that is tried after a minute, and more seldom each time, and so is one of which nobody
-    /// knows how long it will be. The default is `None`.
+    /// One that found no room ([`StorageError::Full`]), as this had said, is taken again once it says that
+    /// there is some. Without it, or when it had said that there was, that is tried after a minute, and more
+    /// seldom each time, and so is one of which nobody knows how long it will be. The default is `None`.
     ///
     /// # Contract
     /// - Never less than one may take, or no snapshot would be taken any more
     ///   (`room_for_a_snapshot_is_what_one_may_take`). It may be more: then the next one is tried in vain.
-    /// - What is held of a snapshot that broke off counts as room: it is gone on with, or given up.
+    /// - What is held of one that broke off counts as room: it is gone on with, or given up
+    ///   (`room_for_a_snapshot_includes_what_is_held_of_it`).
     ///
     /// # Called by
     /// the engine, before it takes a snapshot after one that found no room. It is answered at once.

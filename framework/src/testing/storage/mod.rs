@@ -327,6 +327,7 @@ macro_rules! __storage_cases {
                 resumed_snapshot_is_not_disturbed_by_an_earlier_writer
                 resumed_snapshot_never_replaces_a_newer
                 resumed_snapshots_of_groups_do_not_mix
+                room_for_a_snapshot_includes_what_is_held_of_it
                 snapshots_have_fingerprints_of_their_own
                 every_operation_survives_reopen
                 random_operations_match_a_model

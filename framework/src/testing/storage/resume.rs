@@ -270,6 +270,35 @@ pub fn resumed_snapshots_of_groups_do_not_mix<H: StorageHarness>() {
     });
 }
 
+/// What is held of a snapshot is room for the rest of it: a storage that says how much there is never says
+/// less than the whole snapshot then takes.
+pub fn room_for_a_snapshot_includes_what_is_held_of_it<H: StorageHarness>() {
+    run::<H, _>("room_for_a_snapshot_includes_what_is_held_of_it", || async {
+        let mut store = Store::<H>::with_group().await;
+        let sent = Sent::drawn(&mut Seeded::announced(), G);
+        for (end, when) in [(20_000, "at first"), (30_000, "once it broke off"), (LEN, "after a reopen")] {
+            let said = store.storage.snapshot_room();
+            let (mut writer, held) = sent.resume(&store, when).await;
+            sent.put(writer.as_mut(), held..end.max(held)).await.expect("a chunk is written");
+            if end == LEN {
+                writer.commit(COVERS).await.expect("the snapshot is committed");
+            } else {
+                drop(writer);
+            }
+            let took = end.max(held);
+            assert!(
+                said.is_none_or(|said| said >= took as u64),
+                "{when}: room for {said:?} bytes, {held} were held, and {took} are there"
+            );
+            if end == 30_000 {
+                store = store.reopen().await;
+                store.open(G).await;
+            }
+        }
+        sent.assert_whole(&store, "at last").await;
+    });
+}
+
 /// Where snapshots have fingerprints, those of other bytes differ, also when as many end in their own
 /// checksum and differ in one bit alone; the same snapshot has the same one again.
 pub fn snapshots_have_fingerprints_of_their_own<H: StorageHarness>() {

@@ -205,6 +205,25 @@ impl Snapshots {
         let name = partial::name(group, id);
         let partial = Partial { covers: id.covers, name: name.clone(), owner: Some(number) };
         state.partial.insert(group, partial);
+        let begun = self.begin_part(group, id, number, &name);
+        if begun.is_err()
+            && let Some(partial) = state.partial.get_mut(&group)
+        {
+            // There is no writer that would let go of it.
+            partial.owner = None;
+        }
+        begun
+    }
+
+    /// Writer `number` of the file `name`, the part of the snapshot `id` of `group`, which it has now. Under
+    /// the lock.
+    fn begin_part(
+        self: &Arc<Self>,
+        group: GroupId,
+        id: &SnapshotId,
+        number: u64,
+        name: &str,
+    ) -> Result<ResumedSnapshot, StorageError> {
         let io = |error| StorageError::io("list", self.dir.clone(), error);
         for other in self.files.list(&self.dir).map_err(io)? {
             let same = other.strip_suffix(partial::KEPT).unwrap_or(&other) == name;
@@ -300,16 +319,14 @@ impl Snapshots {
         any
     }
 
-    /// How many bytes a snapshot may take, when that is known. What is held of one that broke off is among
-    /// them: it is gone on with, or goes.
+    /// How many bytes a snapshot may take, when that is known. What there is of one is among them: whoever
+    /// begins the next goes on with it, or it goes.
     pub(crate) fn room(&self) -> Option<u64> {
-        let free = self.free()?;
-        // Under the lock: nobody goes on with one of them meanwhile, and nobody removes one.
+        // Nobody removes one, or goes on with it, between the two looks.
         let state = self.lock();
-        let unwritten = state.partial.values().filter(|partial| partial.owner.is_none());
         let len = |name: &String| self.files.open(&self.dir.join(name)).and_then(|file| file.len());
-        let held: u64 = unwritten.filter_map(|partial| len(&partial.name).ok()).sum();
-        Some(free.saturating_add(held))
+        let there: u64 = state.partial.values().filter_map(|partial| len(&partial.name).ok()).sum();
+        Some(self.free()?.saturating_add(there))
     }
 
     /// How many bytes more may be written of a snapshot, when that is known.

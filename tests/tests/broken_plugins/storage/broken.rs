@@ -49,6 +49,8 @@ pub(crate) trait Break: Send + Sync + 'static {
     const REMOVE: Remove = Remove::Sound;
     /// How much room there is for a snapshot, it says, whatever there is.
     const SNAPSHOT_ROOM: Option<u64> = None;
+    /// Whether there is none, it says, while a part of one is held.
+    const A_PART_TAKES_ALL_ROOM: bool = false;
     /// Whether making room truncates the log.
     const ROOM_TRUNCATES: bool = false;
     /// What it does with a snapshot that breaks off on its way.
@@ -267,6 +269,9 @@ impl<B: Break> Storage for Broken<B> {
     }
 
     fn snapshot_room(&self) -> Option<u64> {
+        if B::A_PART_TAKES_ALL_ROOM {
+            return Some(if self.place.parts.is_empty() { u64::MAX } else { 0 });
+        }
         B::SNAPSHOT_ROOM
     }
 

@@ -59,6 +59,11 @@ struct Kept {
 pub(crate) struct Parts(Arc<Mutex<Kept>>);
 
 impl Parts {
+    /// Whether nothing is held of any snapshot.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.0).parts.values().all(|part| part.bytes.is_empty())
+    }
+
     /// The power fails.
     pub(crate) fn lose_power(&self, how: Resume) {
         let mut kept = lock(&self.0);

@@ -100,6 +100,16 @@ fn says_that_no_snapshot_has_room() {
     );
 }
 
+broken!(LetsAPartTakeAllRoom: const A_PART_TAKES_ALL_ROOM: bool = true;);
+
+#[test]
+fn says_that_what_is_held_of_a_snapshot_leaves_no_room() {
+    assert_fails(
+        functions::<Broken<LetsAPartTakeAllRoom>>(),
+        &[("room_for_a_snapshot_includes_what_is_held_of_it", "once it broke off: room for Some(0) bytes")],
+    );
+}
+
 broken!(HoldsAHole: const RESUME: Resume = Resume::HoldsAHole;);
 
 #[test]
