@@ -283,7 +283,6 @@ impl<RT: Runtime> Group<RT> {
                 None => Err(ReceiveError::NoRoom),
             };
         }
-        let received = received.inspect_err(|error| failed(error, arriving.received));
         let received = received.and_then(|()| self.check_whole(&begin, arriving.decoder));
         let writer = arriving.writer;
         let header = match received {
@@ -292,6 +291,7 @@ impl<RT: Runtime> Group<RT> {
                 if !error.broke_off() {
                     writer.discard().await;
                 }
+                failed(&error, arriving.received);
                 return Err(error);
             }
         };

@@ -28,8 +28,8 @@ const BELIEVED_AT_MOST: Duration = Duration::from_mins(10);
 /// A snapshot of which less is known counts as of so many bytes, and one of unknown length is tried again
 /// when there is so much more room.
 const AT_LEAST: u64 = 1 << 20;
-/// The most that comes of a snapshot at once (`snapshot.chunk_bytes`). A storage that has more room, and
-/// yet none for it, does not see what it lacks: a quota, or another limit.
+/// The most that comes of a snapshot at once (`snapshot.chunk_bytes`). A storage that has room for more
+/// than what came and so much, and yet none for it, does not see what it lacks: a quota, or another limit.
 const A_CHUNK: u64 = 4 << 20;
 
 /// The room of one group.
@@ -164,6 +164,10 @@ impl<RT: Runtime> Room<RT> {
     /// For how much there must be room before a snapshot of so many bytes is taken, of which 0 is not
     /// known. `None` when none is taken whatever room the machine has.
     fn needed(&self, bytes: u64) -> Option<u64> {
+        self.needed_at(bytes, now::<RT>())
+    }
+
+    fn needed_at(&self, bytes: u64, now: RT::Instant) -> Option<u64> {
         // It is asked with nothing locked that appends wait for.
         let Some((believed, lacked, until)) =
             self.state().too_large.as_ref().map(|it| (it.bytes, it.lacked, it.until))
@@ -171,9 +175,10 @@ impl<RT: Runtime> Room<RT> {
             return Some(bytes);
         };
         let room = if lacked == Lacked::Storage { self.said() } else { None };
-        // A storage that says how much room it has is asked for as long as need be, where it is known for
-        // how much.
-        if now::<RT>() >= until && (bytes == 0 || room.is_none()) {
+        // A storage that says how much room it has is asked for longer, where it is known for how much; but
+        // what it says is not what a snapshot takes on every disk.
+        let asked = bytes > 0 && room.is_some();
+        if now >= until + if asked { BELIEVED_AT_MOST } else { Duration::ZERO } {
             return Some(bytes);
         }
         // The part that did not fit has given its own room back.
@@ -192,21 +197,20 @@ impl<RT: Runtime> Room<RT> {
         self.storage.snapshot_room()
     }
 
-    /// Takes note of a snapshot that did not fit.
+    /// Takes note of a snapshot that did not fit, once it has given back the room that it took.
     pub(super) fn failed(&self, error: &ReceiveError, attempt: &Attempt<RT>) {
         let Attempt { len, received, said, begun } = *attempt;
         let (lacked, bytes) = match error {
             ReceiveError::Restore(RestoreError::NoRoom { .. }) => (Lacked::Machine, len.max(received)),
-            ReceiveError::Storage(StorageError::Full { .. }) if len > 0 => {
-                // One that had said that there was room for all of it cannot tell when there is.
-                let says_so = said.is_some_and(|said| said < len);
-                (if says_so { Lacked::Storage } else { Lacked::Unknown }, len)
-            }
             ReceiveError::Storage(StorageError::Full { .. }) => {
-                let left = self.said();
-                let says_so = left.is_some_and(|left| left < A_CHUNK);
-                let room = received.saturating_add(left.unwrap_or(0));
-                (if says_so { Lacked::Storage } else { Lacked::Unknown }, room)
+                let says = self.said();
+                let enough = if len > 0 { len } else { received.saturating_add(A_CHUNK) };
+                let too_little = |says: Option<u64>| says.is_some_and(|says| says < enough);
+                // Others may have taken the room meanwhile. One that had said that there was enough, and says
+                // so again, cannot tell when there is.
+                let says_so = too_little(says) || len > 0 && too_little(said);
+                let bytes = if len > 0 { len } else { says.unwrap_or(received) };
+                (if says_so { Lacked::Storage } else { Lacked::Unknown }, bytes)
             }
             _ => return,
         };
@@ -439,22 +443,21 @@ mod tests {
         let room = Room::<TokioRuntime>::new(Arc::new(storage.clone()));
         let begun = now::<TokioRuntime>();
         let says = |bytes: u64| storage.set_snapshot_room(Some(bytes));
-        // Of unknown length: it is longer than what was received and the room that was left.
-        says(MIB);
-        room.failed(&full(), &attempt(0, 40 * MIB, None, begun));
+        // Of unknown length: it is longer than what there was room for.
         says(41 * MIB);
-        assert_eq!(room.needed(0), None, "what was received has given its room back");
+        room.failed(&full(), &attempt(0, 40 * MIB, None, begun));
+        assert_eq!(room.needed(0), None, "nothing has changed");
         says(47 * MIB);
         assert_eq!(room.needed(0), Some(41 * MIB + 41 * MIB / 8));
-        // A small one would fit into what it leaves at once.
         says(100);
         room.failed(&full(), &attempt(0, 100, None, begun));
         says(200);
-        assert_eq!(room.needed(0), None);
-        // Of known length: there must be room for all of it, however long that takes; also when all of it
-        // came, and the end of it was refused.
-        for received in [10 * MIB, 40 * MIB] {
-            room.failed(&full(), &attempt(40 * MIB, received, Some(40 * MIB - 1), begun));
+        assert_eq!(room.needed(0), None, "a small one would fit into what it leaves at once");
+        // Of known length there must be room for all of it, whether there never was, or others took it; also
+        // when all of it came, and the end of it was refused.
+        for (received, said, left) in [(10, 39, 39), (40, 39, 39), (10, 90, 20), (10, 39, 90)] {
+            says(left * MIB);
+            room.failed(&full(), &attempt(40 * MIB, received * MIB, Some(said * MIB), begun));
             says(40 * MIB - 1);
             assert_eq!(room.needed(40 * MIB), None);
             room.state().too_large.as_mut().expect("it did not fit").until = begun;
@@ -462,6 +465,13 @@ mod tests {
             assert_eq!(room.needed(0), Some(0), "and where nobody knows for how much, tried");
             says(40 * MIB);
             assert_eq!(room.needed(40 * MIB), Some(40 * MIB));
+            says(40 * MIB - 1);
+            let later = begun + BELIEVED_AT_MOST;
+            assert_eq!(
+                room.needed_at(40 * MIB, later),
+                Some(40 * MIB),
+                "in the end it is tried all the same"
+            );
         }
         storage.set_snapshot_room(None);
         assert_eq!(room.needed(40 * MIB), Some(40 * MIB), "one that says nothing any more is tried");
@@ -473,12 +483,10 @@ mod tests {
         let storage = MemoryStorage::new();
         let room = Room::<TokioRuntime>::new(Arc::new(storage.clone()));
         let begun = now::<TokioRuntime>();
-        // It had said that there was room for all of it; or had far more left than came at once.
-        for (len, said, left) in [(1000, 1000, 10), (9 * GIB, 15 * GIB, 100), (0, 7 * GIB, 5 * GIB)] {
-            storage.set_snapshot_room(Some(left));
-            room.failed(&full(), &attempt(len, 900, Some(said), begun));
-            storage.set_snapshot_room(Some(u64::MAX));
-            assert_eq!((room.needed(0), room.needed(1000)), (None, None), "{len} {said} {left}");
+        for (len, received, said) in [(1000, 1000, 1000), (9 * GIB, 8 * GIB, 15 * GIB), (0, GIB, 7 * GIB)] {
+            storage.set_snapshot_room(Some(said));
+            room.failed(&full(), &attempt(len, received, Some(said), begun));
+            assert_eq!((room.needed(0), room.needed(1000)), (None, None), "{len} {received} {said}");
             room.state().too_large.as_mut().expect("it did not fit").until = begun;
             assert_eq!((room.needed(0), room.needed(1000)), (Some(0), Some(1000)), "and then tried again");
         }

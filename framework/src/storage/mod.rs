@@ -254,18 +254,19 @@ pub trait Storage: Send + Sync + 'static {
 
     /// How many bytes a snapshot may take now, as far as can be told; `None` when it cannot.
     ///
-    /// One that found no room ([`StorageError::Full`]), as this had said, is taken again once it says that
-    /// there is some. Without it, or when it had said that there was, that is tried after a minute, and more
-    /// seldom each time, and so is one of which nobody knows how long it will be. The default is `None`.
+    /// One that found no room ([`StorageError::Full`]), as this says, is taken again once it says that there
+    /// is some. Without it, or when it says that there is, that is tried after a minute, and more seldom each
+    /// time, and so is one of which nobody knows how long it will be. The default is `None`.
     ///
     /// # Contract
-    /// - Never less than one may take, or no snapshot would be taken any more
+    /// - Never less than one may take, or it would come late
     ///   (`room_for_a_snapshot_is_what_one_may_take`). It may be more: then the next one is tried in vain.
-    /// - What is held of one that broke off counts as room: it is gone on with, or given up
-    ///   (`room_for_a_snapshot_includes_what_is_held_of_it`).
+    /// - What is held of one counts as room, whether it broke off or is still being written: another writer
+    ///   goes on with it, or it goes (`room_for_a_snapshot_includes_what_is_held_of_it`).
     ///
     /// # Called by
-    /// the engine, before it takes a snapshot after one that found no room. It is answered at once.
+    /// the engine, before it takes a snapshot and after one that found no room. It may wait for a flush of
+    /// the snapshots, and for nothing else.
     fn snapshot_room(&self) -> Option<u64> {
         None
     }

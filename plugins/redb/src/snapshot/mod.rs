@@ -201,16 +201,22 @@ impl Snapshots {
         if !state.open {
             return Err(StorageError::Closed);
         }
+        let io = |error| StorageError::io("list", self.dir.clone(), error);
+        let there = self.files.list(&self.dir).map_err(io)?;
         let number = self.writers.fetch_add(1, Ordering::Relaxed);
         let name = partial::name(group, id);
         let partial = Partial { covers: id.covers, name: name.clone(), owner: Some(number) };
         state.partial.insert(group, partial);
+        for other in there {
+            let same = other.strip_suffix(partial::KEPT).unwrap_or(&other) == name;
+            if !same && partial::parse_name(&other).is_some_and(|(of, _)| of == group) {
+                remove(self.files.as_ref(), &self.dir.join(other));
+            }
+        }
         let begun = self.begin_part(group, id, number, &name);
-        if begun.is_err()
-            && let Some(partial) = state.partial.get_mut(&group)
-        {
+        if begun.is_err() {
             // There is no writer that would let go of it.
-            partial.owner = None;
+            self.let_go(&mut state, group, number);
         }
         begun
     }
@@ -224,13 +230,6 @@ impl Snapshots {
         number: u64,
         name: &str,
     ) -> Result<ResumedSnapshot, StorageError> {
-        let io = |error| StorageError::io("list", self.dir.clone(), error);
-        for other in self.files.list(&self.dir).map_err(io)? {
-            let same = other.strip_suffix(partial::KEPT).unwrap_or(&other) == name;
-            if !same && partial::parse_name(&other).is_some_and(|(of, _)| of == group) {
-                remove(self.files.as_ref(), &self.dir.join(other));
-            }
-        }
         let path = self.dir.join(name);
         let io = |doing| {
             let path = path.clone();
@@ -278,7 +277,10 @@ impl Snapshots {
 
     /// Writer `number` is gone; what it wrote stays while it is of use.
     fn release(&self, group: GroupId, number: u64) {
-        let mut state = self.lock();
+        self.let_go(&mut self.lock(), group, number);
+    }
+
+    fn let_go(&self, state: &mut State, group: GroupId, number: u64) {
         if let Some(partial) = state.partial.get_mut(&group).filter(|partial| partial.owner == Some(number)) {
             partial.owner = None;
             self.remove_parts(state.take_overtaken(group));
@@ -319,14 +321,15 @@ impl Snapshots {
         any
     }
 
-    /// How many bytes a snapshot may take, when that is known. What there is of one is among them: whoever
-    /// begins the next goes on with it, or it goes.
+    /// How many bytes a snapshot that arrives may take, when that is known. What there is of one is among
+    /// them: whoever resumes the next one of its group goes on with it, or removes it.
     pub(crate) fn room(&self) -> Option<u64> {
         // Nobody removes one, or goes on with it, between the two looks.
         let state = self.lock();
         let len = |name: &String| self.files.open(&self.dir.join(name)).and_then(|file| file.len());
         let there: u64 = state.partial.values().filter_map(|partial| len(&partial.name).ok()).sum();
-        Some(self.free()?.saturating_add(there))
+        let available = self.files.available(&self.dir).ok()?;
+        Some(available.saturating_add(there).saturating_sub(self.floor))
     }
 
     /// How many bytes more may be written of a snapshot, when that is known.

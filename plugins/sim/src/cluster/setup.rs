@@ -18,6 +18,7 @@ pub const LONGEST: Duration = Duration::from_hours(24);
 
 /// What a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Setup {
     /// Everything random comes from it.
     pub seed: u64,
@@ -89,7 +90,7 @@ pub enum Unfit {
     NoClient,
     /// Faults last for no time, or for more than [`LONGEST`].
     Length(Duration),
-    /// What goes wrong does so with nodes that are not there.
+    /// What goes wrong does so with nodes that are not there, or with too many.
     Plan(Misfit),
 }
 

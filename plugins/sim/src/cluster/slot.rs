@@ -203,7 +203,7 @@ impl Fate {
         match () {
             () if why.in_good_order => Self::Excused,
             () if slot.wiped && why.refused == Some(Refusal::OtherDisk) => Self::Refused,
-            () if slot.wiped && why.refused == Some(Refusal::Dials) => Self::Excused,
+            () if why.refused == Some(Refusal::Dials) => Self::Excused,
             () if slot.flush_fails || now < slot.full_until => Self::Excused,
             () if slot.rotten => Self::Damaged,
             () => Self::Unexpected,
@@ -266,7 +266,7 @@ mod tests {
         }
         assert_eq!(fate(true, "the storage failed"), Fate::Unexpected);
 
-        // Only who has lost its disk asks others before it starts.
+        // Who is not born yet asks others before it starts, on a new disk or on one in the place of another.
         let start = |error: BootstrapError| {
             let error = StartError::Bootstrap(error);
             let refused = Refusal::of(&error, |peer| peer == NodeId(3));
@@ -277,7 +277,8 @@ mod tests {
             |peer| start(BootstrapError::NotAdmitted { peer: NodeId(peer), identity: identity.clone() });
         for (wiped, peer, expected) in [
             (true, 3, Fate::Excused),
-            (false, 3, Fate::Unexpected),
+            (false, 3, Fate::Excused),
+            (false, 1, Fate::Unexpected),
             // Nobody refuses the dials to it, and it knows the key.
             (true, 1, Fate::Unexpected),
         ] {

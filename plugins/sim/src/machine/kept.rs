@@ -127,8 +127,8 @@ impl Written {
 /// A file for a run, by who found what in it, and the seed.
 fn name(run: &Run, machine: &str, place: Option<Place>) -> String {
     let class = run.finding.as_ref().map_or_else(String::new, crate::run::Finding::class);
-    let (module, test) = place.map_or(("", ""), |place| (place.module, place.test));
-    let parts = [module, test, machine, &class].map(plain);
+    let (package, module, test) = place.map_or(("", "", ""), |it| (it.package, it.module, it.test));
+    let parts = [package, module, test, machine, &class].map(plain);
     let mut name: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
     let seed = format!("seed-{}", run.setup.seed);
     name.push(&seed);

@@ -130,6 +130,8 @@ pub enum Tried {
     Plan(Box<Kept>),
     /// The plans that are kept, of which none was run.
     Plans,
+    /// A file that was asked for, and is no plan.
+    File(PathBuf),
 }
 
 /// A run on a cluster that failed, made as small as it could be made.
@@ -169,6 +171,7 @@ impl fmt::Display for Failure {
             Tried::Seed(seed) => write!(f, "at seed {seed}")?,
             Tried::Plan(kept) => write!(f, "with the plan {}", kept.path.display())?,
             Tried::Plans => f.write_str("with the plans that are kept")?,
+            Tried::File(path) => write!(f, "with the file {}", path.display())?,
         }
         if let Some(commit) = &self.commit {
             write!(f, ", commit {commit}")?;
@@ -189,7 +192,9 @@ impl fmt::Display for Failure {
                 writeln!(f, "it must find `{wanted}`, and nothing was found\n")?;
             }
             Wrong::Unfound { wanted, found: Some(found) } => {
-                writeln!(f, "it must find `{wanted}`, and this was found:\n\n{found}")?;
+                let class =
+                    found.smallest.run.finding.as_ref().map(crate::run::Finding::class).unwrap_or_default();
+                writeln!(f, "it must find `{wanted}`, and this is `{class}`:\n\n{found}")?;
             }
             Wrong::Plans(error) => writeln!(f, "{}\n", with_sources(&**error))?,
             Wrong::Nothing => writeln!(
@@ -233,6 +238,7 @@ impl Failure {
         let asked = match &self.tried {
             Tried::Seed(seed) => format!("QUORATE_SIM_FROM={seed} QUORATE_SIM_SEEDS=1"),
             Tried::Plan(kept) => format!("QUORATE_SIM_PLAN={}", quoted(&kept.path)),
+            Tried::File(path) => format!("QUORATE_SIM_PLAN={}", quoted(path)),
             Tried::Plans => String::new(),
         };
         match self.place {

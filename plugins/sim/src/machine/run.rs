@@ -68,8 +68,9 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
     pub fn run(&self) -> Result<Summary, Box<Failure>> {
         let mut summary = Summary::default();
         if let Some(path) = std::env::var_os("QUORATE_SIM_PLAN") {
-            let kept = Kept::read(self.place, PathBuf::from(path)).map_err(|error| self.no_plans(error))?;
-            self.plan(kept)?;
+            let path = PathBuf::from(path);
+            let no_plan = |error| self.failure(Tried::File(path.clone()), Wrong::Plans(Arc::new(error)));
+            self.plan(Kept::read(self.place, path.clone()).map_err(no_plan)?)?;
             summary.plans = 1;
             return Ok(summary);
         }
@@ -105,7 +106,7 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
         let (setup, notes) = (kept.file.setup.clone(), Arc::new(Notes::default()));
         let seed = setup.seed;
         let run = attempt(setup, self.on_nodes(notes.clone()), LIMIT, Trace::recording());
-        let (cluster, told) = notes.told();
+        let (cluster, told) = told(&run, &notes);
         let found = run.finding.is_some().then(|| {
             let timeline = timeline(&run, &self.on_nodes(notes), false);
             let from = Size::of(&run.setup);
@@ -143,7 +144,7 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
         let notes = Arc::new(Notes::default());
         let run = attempt(setup, self.on_nodes(notes.clone()), LIMIT, Trace::default());
         // What is wrong with the machine explains what is wrong with the cluster.
-        let (cluster, told) = notes.told();
+        let (cluster, told) = told(&run, &notes);
         self.examine(seed, cluster, &told)?;
         if let Some(report) = &run.report {
             summary.add(&report.counts, history.len());
@@ -176,11 +177,20 @@ impl<M: Simulated, Seen> Simulation<M, Seen> {
         let (setup, notes) = (smallest.run.setup.clone(), Arc::new(Notes::default()));
         let again = attempt(setup, self.on_nodes(notes.clone()), LIMIT, Trace::recording());
         let timeline = timeline(&again, &self.on_nodes(notes), false);
-        if again.finding.is_some() {
+        let class = |run: &Run| run.finding.as_ref().map(crate::run::Finding::class);
+        if class(&again) == class(&smallest.run) {
             smallest.run = again;
         }
         let written = Some(Written::of(&smallest.run, self.subject.name, self.place));
         OnACluster { smallest, timeline, written }
+    }
+}
+
+/// What the machine of a run was told; nothing of one that hangs, which may hold its notes for ever.
+fn told(run: &Run, notes: &Notes) -> (ClusterId, Vec<Step>) {
+    match run.cut_off {
+        Some(crate::run::Finding::Hang(_)) => (alone::cluster(run.setup.seed), Vec::new()),
+        _ => notes.told(),
     }
 }
 

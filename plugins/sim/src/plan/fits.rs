@@ -1,14 +1,15 @@
 //! Whether a plan is one for a cluster of so many nodes, and what of it is one for fewer.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Fault, Plan, Planned};
+use super::{Fault, Lasting, Plan, Planned};
 
-/// A plan names a node that is not there.
+/// Why a plan is none for a cluster of so many nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misfit {
-    /// A fault does.
+    /// A fault names a node that is not there.
     Fault {
         /// Which fault.
         planned: Box<Planned>,
@@ -17,10 +18,17 @@ pub enum Misfit {
         /// How many nodes there are.
         nodes: u64,
     },
-    /// The minority does.
+    /// The minority does so.
     Minority {
         /// The node.
         node: u64,
+        /// How many nodes there are.
+        nodes: u64,
+    },
+    /// No majority would be left: what lasts, or takes disks, is a minority's.
+    NoMajority {
+        /// Who suffers.
+        who: Vec<u64>,
         /// How many nodes there are.
         nodes: u64,
     },
@@ -38,6 +46,14 @@ impl fmt::Display for Misfit {
                 write!(f, "the minority names n{node}")?;
                 nodes
             }
+            Self::NoMajority { who, nodes } => {
+                let who: Vec<String> = who.iter().map(|node| format!("n{node}")).collect();
+                let who = who.join(", ");
+                return write!(
+                    f,
+                    "what lasts, or takes a disk, is of {who}, which leaves no majority of {nodes} nodes"
+                );
+            }
         };
         if *nodes == 1 {
             write!(f, ", and there is n1 alone")
@@ -50,10 +66,11 @@ impl fmt::Display for Misfit {
 impl std::error::Error for Misfit {}
 
 impl Plan {
-    /// Whether it names no node but 1 to `nodes`.
+    /// Whether it names no node but 1 to `nodes`, and leaves a majority of them well in the end, with their
+    /// disks.
     ///
     /// # Errors
-    /// The first that it names besides.
+    /// The first that it names besides, or who they are of whom there are too many.
     pub fn fits(&self, nodes: u64) -> Result<(), Misfit> {
         let is_not_there = |node: &u64| !(1..=nodes).contains(node);
         for planned in &self.faults {
@@ -61,10 +78,19 @@ impl Plan {
                 return Err(Misfit::Fault { planned: Box::new(*planned), node, nodes });
             }
         }
-        match self.minority.iter().copied().find(is_not_there) {
-            Some(node) => Err(Misfit::Minority { node, nodes }),
-            None => Ok(()),
+        if let Some(node) = self.minority.iter().copied().find(is_not_there) {
+            return Err(Misfit::Minority { node, nodes });
         }
+        let lose = self.faults.iter().filter_map(|planned| match planned.fault {
+            Fault::Rot { node, .. } | Fault::Wipe { node } => Some(node),
+            _ => None,
+        });
+        let lasts = self.minority.iter().copied().filter(|_| self.lasting != Lasting::Nothing);
+        let who: BTreeSet<u64> = lose.chain(lasts).collect();
+        if who.len() as u64 > (nodes - 1) / 2 {
+            return Err(Misfit::NoMajority { who: who.into_iter().collect(), nodes });
+        }
+        Ok(())
     }
 
     /// Leaves out what is about other nodes than 1 to `nodes`, and makes the minority one of so many. Who
@@ -93,11 +119,32 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::plan::{Lasting, Profile};
+    use crate::plan::Profile;
 
     fn plan(fault: Fault) -> Plan {
         let faults = vec![Planned { at: Duration::from_secs(2), fault }];
         Plan { faults, lasting: Lasting::Nothing, minority: Vec::new() }
+    }
+
+    #[test]
+    fn a_plan_leaves_a_majority() {
+        let wipes = |nodes: &[u64]| -> Vec<Planned> {
+            let at = Duration::from_secs(2);
+            nodes.iter().map(|node| Planned { at, fault: Fault::Wipe { node: *node } }).collect()
+        };
+        let fits = |wiped: &[u64], lasting, minority: &[u64], nodes| {
+            Plan { faults: wipes(wiped), lasting, minority: minority.to_vec() }.fits(nodes).is_ok()
+        };
+        assert!(fits(&[1, 1], Lasting::Down, &[1], 3), "the same one twice");
+        assert!(fits(&[], Lasting::Nothing, &[1, 2, 3], 3), "nothing ails them");
+        assert!(fits(&[2], Lasting::Deaf, &[1], 5));
+        assert!(!fits(&[2], Lasting::Deaf, &[1], 3), "n3 cannot serve alone");
+        assert!(!fits(&[], Lasting::Mute, &[1, 2], 3));
+        assert!(!fits(&[1, 2], Lasting::Nothing, &[], 4));
+        assert!(!fits(&[1], Lasting::Nothing, &[], 1));
+        let plan = Plan { faults: wipes(&[2]), lasting: Lasting::Down, minority: vec![1] };
+        let told = plan.fits(3).expect_err("too many").to_string();
+        assert_eq!(told, "what lasts, or takes a disk, is of n1, n2, which leaves no majority of 3 nodes");
     }
 
     #[test]

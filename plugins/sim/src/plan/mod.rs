@@ -24,6 +24,7 @@ use crate::rng::Rng;
 
 /// A fault and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Planned {
     /// When, from the start of the run.
     pub at: Duration,
@@ -52,6 +53,7 @@ pub enum Lasting {
 
 /// Everything that goes wrong in a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// In order of time.
     pub faults: Vec<Planned>,

@@ -99,7 +99,7 @@ fn what_a_failure_wrote_finds_the_same_once_it_is_kept() {
     let Wrong::Cluster(on_a_cluster) = &failure.wrong else { panic!("{text}") };
     let Some(Written::To(path)) = &on_a_cluster.written else { panic!("{text}") };
     let name = path.file_name().expect("a file").to_string_lossy();
-    assert_eq!(name, "machines-kept-forgetful-Numbers-durability-seed-0.json");
+    assert_eq!(name, "quorate-sim-machines-kept-forgetful-Numbers-durability-seed-0.json");
     assert!(path.starts_with(env!("CARGO_TARGET_TMPDIR")), "{}", path.display());
     let file = PlanFile::read(path).expect("a plan");
     assert_eq!(file.setup, on_a_cluster.smallest.run.setup);
@@ -122,7 +122,10 @@ fn what_a_failure_wrote_finds_the_same_once_it_is_kept() {
     other.finds = Some("liveness".to_owned());
     other.write(&folder.join("forgets.json")).expect("a file");
     let text = forgetful().plans(&folder).run().expect_err("it is something else").to_string();
-    assert!(text.contains("\nit must find `liveness`, and this was found:\n\ndurability at "), "{text}");
+    assert!(
+        text.contains("\nit must find `liveness`, and this is `durability`:\n\ndurability at "),
+        "{text}"
+    );
 }
 
 #[test]
@@ -153,7 +156,8 @@ fn a_run_that_cannot_be_written_is_shown_whole_and_what_is_wrong_as_well() {
     let failure = forgetful().place(place).faults(a_power_cut()).duration(Duration::from_secs(4)).run();
     let text = failure.expect_err("it forgets").to_string();
     assert!(text.contains("\ndurability at "), "{text}");
-    let told = format!("this run was not written to a file to keep: the plan {no_folder}/kept-t-Numbers-");
+    let told =
+        format!("this run was not written to a file to keep: the plan {no_folder}/bank-kept-t-Numbers-");
     assert!(text.contains(&told), "{text}");
     let json = text.split_once("; it would be\n").expect("the plan").1;
     let json = json.split_once("\n}\n").expect("its end").0;
@@ -248,6 +252,7 @@ fn who_asks_for_seeds_from_one_on_gets_no_plans_and_who_asks_for_a_plan_no_seeds
     let ran = |variables: &[(&str, &str)]| {
         let output = Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", "kept::plans_and_seeds_are_run_as_the_variables_say", "--nocapture"])
+            .env_remove("QUORATE_SIM_PLAN")
             .env_remove("QUORATE_SIM_FROM")
             .env_remove("QUORATE_SIM_SEEDS")
             .envs(variables.iter().copied())

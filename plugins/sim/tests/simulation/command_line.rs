@@ -47,6 +47,7 @@ fn wrong_use_is_told_from_a_finding() {
         (&["--mutations", "--from", LAST], "`--from` is at most 18446744073709551415 for 200 seeds"),
         (&["--seeds", "1", "--shrink", "1e19"], "`--shrink` takes at most a year, not `1e19`"),
         (&["--seeds", "1", "--seconds", "1e9"], "`--seconds` takes at most a year, not `1e9`"),
+        (&["--seeds", "1", "--seconds", "86401"], "`--seconds` is at most a day"),
         (
             &["--replay", "1", "--html", "there/is/no/such/run.html"],
             "there/is/no/such/run.html is not written: ",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use quorate_sim::cluster::LONGEST;
 use quorate_sim::mutations::{CATALOGUE, Planted, of_name};
 use quorate_sim::plan::Profile;
 
@@ -228,6 +229,9 @@ fn asked(given: Given) -> Result<Asked, String> {
     };
     if recipe.length.is_zero() || recipe.limit.is_zero() {
         return Err("`--seconds` and `--limit` are more than 0".to_owned());
+    }
+    if recipe.length > LONGEST {
+        return Err("`--seconds` is at most a day".to_owned());
     }
     let jobs = given.jobs.unwrap_or(2);
     if jobs == 0 {
