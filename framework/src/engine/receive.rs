@@ -16,7 +16,7 @@ use super::room::Attempt;
 use super::runtime::{Point, Runtime, Select2, before, now};
 use super::send_snapshot::STALL;
 use super::snapshot::{self, SnapshotData};
-use super::types::{TypeConfig, Vote, to_log_id};
+use super::types::{TypeConfig, Vote, from_log_id, to_log_id};
 use super::wire::{self, SnapshotBegin};
 use crate::error::{RestoreError, StorageError, TransportError};
 use crate::format::FormatError;
@@ -25,7 +25,7 @@ use crate::format::snapshot::{Decoder, Header};
 use crate::host::{OpenError, Session, expect_frame, patience};
 use crate::storage::{ResumedSnapshot, SnapshotId, SnapshotWriter};
 use crate::transport::{FrameSink, FrameStream, MAX_FRAME_BYTES};
-use crate::types::NodeId;
+use crate::types::{LogId, NodeId};
 use crate::watch::Watched;
 
 /// How many appends are decoded ahead of the log.
@@ -73,6 +73,8 @@ pub(crate) enum ReceiveError {
     Ended,
     #[error("the sender of the snapshot is silent")]
     Stalled,
+    #[error("the log has all that the snapshot covers, and does not know that it is committed")]
+    LogIsAhead,
     #[error("the engine has stopped")]
     Stopped,
 }
@@ -295,6 +297,10 @@ impl<RT: Runtime> Group<RT> {
                 return Err(error);
             }
         };
+        if !self.may_install(header.last_applied).await? {
+            writer.discard().await;
+            return Err(ReceiveError::LogIsAhead);
+        }
         let vote = begin.vote;
         let meta = snapshot::meta(&header)?;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(writer) };
@@ -313,6 +319,29 @@ impl<RT: Runtime> Group<RT> {
                 Select2::Second(()) => self.tell(session, Kind::SnapshotAck, u64::MAX).await?,
             }
         }
+    }
+
+    /// Whether the library may install a snapshot that covers `covers`: it takes a log that goes on behind
+    /// that back to there, in its own account of what it has handed to the log. Appends that arrived beside
+    /// the snapshot bring that about. Once the leader tells how far it has committed, the library needs no
+    /// snapshot any more and says so itself.
+    async fn may_install(&self, covers: LogId) -> Result<bool, ReceiveError> {
+        let at = from_log_id(covers);
+        let ahead = self.call(move |raft| async move {
+            let look = raft.with_raft_state(move |state| {
+                state.log_ids.last() > Some(&at) && state.local_committed() < Some(&at)
+            });
+            look.await
+        });
+        if !ahead.await.map_err(|_| ReceiveError::Stopped)? {
+            return Ok(true);
+        }
+        let mut view = self.view();
+        let told = view.until(|view| view.committed >= Some(covers) || view.stopped.is_some());
+        // The sender waits for a sign of life meanwhile.
+        let patience = self.options.patience.min(STALL / 2);
+        let told = before::<RT, _>(now::<RT>() + patience, told).await;
+        Ok(told.is_some())
     }
 
     /// Begins, or goes on with what an earlier transfer of the same bytes left here. That is checked
