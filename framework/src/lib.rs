@@ -18,6 +18,7 @@ mod host;
 mod log_clock;
 pub mod node;
 pub mod prelude;
+pub mod sessions;
 pub mod state_machine;
 pub mod storage;
 #[cfg(feature = "testing")]

@@ -106,7 +106,7 @@ use crate::ctxt::Ctxt;
 ///   untagged enums, `#[serde(flatten)]` and `#[serde(skip_serializing_if = ..)]` do not work with it.
 ///   It writes a `Vec<u8>` element by element; `bytes::Bytes` (with its feature `serde`) is faster.
 /// * **Names** of methods must leave the client its own methods `clone`, `with_timeout`,
-///   `with_consistency` and `as_client`.
+///   `with_consistency`, `with_session` and `as_client`.
 ///
 /// # What is generated
 ///

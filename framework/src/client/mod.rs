@@ -3,6 +3,7 @@
 //! Works on any node, leader or not. The derive generates a client with a method per command and
 //! query over this one.
 
+mod prepared;
 pub(crate) mod typed;
 
 use std::fmt;
@@ -13,8 +14,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::prepared::Prepared;
 use crate::error::{NotApplied, ReadError, WriteError};
 use crate::node::handle::{CallOptions, Handle};
+use crate::sessions::{Once, Sessions};
 use crate::state_machine::{Replicated, Wire};
 use crate::types::Position;
 
@@ -50,6 +53,7 @@ pub struct Client<M> {
     node: Arc<dyn Handle>,
     options: CallOptions,
     consistency: Consistency,
+    sessions: Option<Arc<Sessions>>,
     machine: PhantomData<fn() -> M>,
 }
 
@@ -60,6 +64,7 @@ impl<M: Replicated> Client<M> {
             node,
             options: CallOptions::default(),
             consistency: Consistency::default(),
+            sessions: None,
             machine: PhantomData,
         }
     }
@@ -78,6 +83,53 @@ impl<M: Replicated> Client<M> {
         self
     }
 
+    /// The same client in a session of its own, shared by its clones: a command is applied once, however often
+    /// it has to be sent (Raft dissertation, section 6.3).
+    ///
+    /// A write whose outcome is unknown is sent again until its deadline, and gets the answer of the attempt
+    /// that was applied. To go on after the deadline, [`Self::prepare`] the command.
+    ///
+    /// The session is opened by the first write, which costs one more entry, and ends once it was idle for
+    /// `idle` on the log's clock, which stands still without a leader; the next write opens another. `idle` is
+    /// how long a prepared command can be sent again after the last write: at least a few times a call's
+    /// deadline, at most [`MAX_IDLE`](crate::sessions::MAX_IDLE). Five minutes are a good choice.
+    ///
+    /// At most [`MAX_UNACKNOWLEDGED`](crate::sessions::MAX_UNACKNOWLEDGED) writes of a session may be under
+    /// way at once.
+    #[must_use]
+    pub fn with_session(mut self, idle: Duration) -> Self {
+        self.sessions = Some(Sessions::new(idle));
+        self
+    }
+
+    /// Ends the session now instead of once it was idle for long; a later write opens another. Does nothing
+    /// without one.
+    ///
+    /// # Errors
+    /// [`WriteError`], as of a write. The session ends by itself then.
+    pub async fn end_session(&self) -> Result<(), WriteError> {
+        match self.sessions.as_ref().and_then(|sessions| sessions.leave()) {
+            Some(client) => self.node.end_session(client, self.options).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A command that is applied once, however often it is sent: also after an unknown outcome, and at other
+    /// times than the first. Of a client without a session, it is in one of its own, idle for at most five
+    /// minutes.
+    ///
+    /// # Errors
+    /// When the command cannot be encoded.
+    pub fn prepare(&self, command: &M::Command) -> Result<Prepared<M>, WriteError> {
+        /// How long one that was prepared outside a session can be sent again.
+        const IDLE: Duration = Duration::from_mins(5);
+        let mut bytes = Vec::new();
+        let encoded = command.encode(&mut bytes);
+        encoded.map_err(|error| NotApplied::Encode { detail: error.to_string() })?;
+        let sessions = self.sessions.clone().unwrap_or_else(|| Sessions::new(IDLE));
+        Ok(Prepared::new(self.clone(), Once::new(sessions, bytes.into())))
+    }
+
     /// Proposes `command` and waits until it is applied.
     ///
     /// # Errors
@@ -94,11 +146,14 @@ impl<M: Replicated> Client<M> {
             if let Err(error) = encoded {
                 return Err(NotApplied::Encode { detail: error.to_string() }.into());
             }
-            let (position, response) = self.node.write(Bytes::from(bytes), self.options).await?;
-            match M::Response::decode(&response) {
-                Ok(response) => Ok(Applied { position, response }),
-                Err(source) => Err(WriteError::Response { position, source }),
-            }
+            let command = Bytes::from(bytes);
+            let written = match &self.sessions {
+                Some(sessions) => {
+                    self.node.write_once(&Once::new(sessions.clone(), command), self.options).await
+                }
+                None => self.node.write(command, self.options).await,
+            };
+            answered::<M>(written)
         }
     }
 
@@ -122,12 +177,24 @@ impl<M: Replicated> Client<M> {
     }
 }
 
+/// The response to a command, decoded.
+fn answered<M: Replicated>(
+    written: Result<(Position, Bytes), WriteError>,
+) -> Result<Applied<M::Response>, WriteError> {
+    let (position, response) = written?;
+    match M::Response::decode(&response) {
+        Ok(response) => Ok(Applied { position, response }),
+        Err(source) => Err(WriteError::Response { position, source }),
+    }
+}
+
 impl<M> Clone for Client<M> {
     fn clone(&self) -> Self {
         Self {
             node: self.node.clone(),
             options: self.options,
             consistency: self.consistency,
+            sessions: self.sessions.clone(),
             machine: PhantomData,
         }
     }

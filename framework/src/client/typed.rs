@@ -48,8 +48,9 @@ mod tests {
     use crate::client::{Client, Consistency};
     use crate::error::{NotApplied, Unknown};
     use crate::node::handle::{CallOptions, Handle};
+    use crate::sessions::Once;
     use crate::state_machine::{ApplyContext, QueryContext, StateMachine};
-    use crate::types::{ClusterId, GroupId, LogIndex, LogTime, Position, Term};
+    use crate::types::{ClientId, ClusterId, GroupId, LogIndex, LogTime, Position, Term};
 
     const POSITION: Position = Position { index: LogIndex(17), ordinal: 2 };
 
@@ -116,6 +117,18 @@ mod tests {
             std::future::ready(Ok((POSITION, encoded(&response)))).boxed()
         }
 
+        fn write_once<'a>(
+            &'a self,
+            once: &'a Once,
+            options: CallOptions,
+        ) -> BoxFuture<'a, Result<(Position, Bytes), WriteError>> {
+            self.write(once.command().clone(), options)
+        }
+
+        fn end_session(&self, _: ClientId, _: CallOptions) -> BoxFuture<'_, Result<(), WriteError>> {
+            std::future::ready(Ok(())).boxed()
+        }
+
         fn read(
             &self,
             query: Bytes,
@@ -138,6 +151,18 @@ mod tests {
         fn write(&self, _: Bytes, _: CallOptions) -> BoxFuture<'_, Result<(Position, Bytes), WriteError>> {
             let said = self.0.clone().map(|bytes| (POSITION, Bytes::from_static(bytes)));
             std::future::ready(said).boxed()
+        }
+
+        fn write_once<'a>(
+            &'a self,
+            once: &'a Once,
+            options: CallOptions,
+        ) -> BoxFuture<'a, Result<(Position, Bytes), WriteError>> {
+            self.write(once.command().clone(), options)
+        }
+
+        fn end_session(&self, _: ClientId, _: CallOptions) -> BoxFuture<'_, Result<(), WriteError>> {
+            std::future::ready(Ok(())).boxed()
         }
 
         fn read(&self, _: Bytes, _: Consistency, _: CallOptions) -> BoxFuture<'_, Result<Bytes, ReadError>> {
@@ -233,6 +258,10 @@ mod tests {
         sent(async move { command.touch(Cell::new(1)).await });
         sent(async move { client.balance().await });
         let below: Client<Account> = account.into();
+        let mut prepared = below.prepare(&AccountCommand::Touch { cell: Cell::new(1) }).expect("a byte");
+        sent(async move { prepared.send().await });
+        let within = below.clone().with_session(Duration::from_secs(1));
+        sent(async move { within.end_session().await });
         sent(async move { below.write(&AccountCommand::Touch { cell: Cell::new(1) }).await });
     }
 

@@ -17,8 +17,10 @@ use crate::error::{MachineError, RestoreError};
 use crate::format::entry;
 use crate::format::snapshot::Header;
 use crate::log_clock::LogClock;
+use crate::sessions::{Numbered, Settling, Table};
 use crate::state_machine::erased::{
-    Answer, Applied, Committed, ErasedMachine, MachineFailure, QueryFailure, SnapshotJob, with_sources,
+    Answer, Applied, Committed, ErasedMachine, MachineFailure, QueryFailure, Replied, SnapshotJob,
+    with_sources,
 };
 use crate::state_machine::{ApplyContext, DecodeError};
 use crate::storage::Health;
@@ -46,6 +48,11 @@ pub(super) struct Applier {
     /// Where a machine on a disk is called, unless the runtime has but one thread.
     workers: OnceLock<Workers>,
     progress: Mutex<Progress>,
+    /// The sessions as of there.
+    sessions: Mutex<Table>,
+    /// Whether a command that is sent again is known again: always, but in a simulated run that is asked for
+    /// the bug.
+    dedupe: bool,
     /// One past the last index applied.
     applied_end: AtomicU64,
     /// One past the last index whose effects would survive a power cut; 0 for a machine in memory.
@@ -70,7 +77,7 @@ pub(super) struct Applier {
 
 /// Consecutive entries that are applied together.
 pub(super) struct Batch {
-    commands: Vec<Committed>,
+    commands: Vec<(Option<Numbered>, Committed)>,
     progress: Progress,
     pub(super) bytes: u64,
 }
@@ -83,6 +90,7 @@ pub(super) struct ApplierOptions {
     pub(super) snapshot_bytes: u64,
     pub(super) clock: Arc<LogClock>,
     pub(super) consecutive: bool,
+    pub(super) dedupe: bool,
 }
 
 /// Why a query has no answer.
@@ -102,7 +110,7 @@ impl std::fmt::Debug for Applier {
 impl Applier {
     /// Begins where the machine says that it is. Blocks when that is on a disk.
     pub(super) fn new(options: ApplierOptions) -> Result<Arc<Self>, MachineError> {
-        let ApplierOptions { cluster, group, machine, snapshot_bytes, clock, consecutive } = options;
+        let ApplierOptions { cluster, group, machine, snapshot_bytes, clock, consecutive, dedupe } = options;
         let recovered = machine.recovered()?;
         if let Some(found) = recovered.as_ref().filter(|found| found.cluster_id != cluster) {
             return Err(MachineError::OtherCluster { found: found.cluster_id, expected: cluster });
@@ -111,6 +119,7 @@ impl Applier {
             return Err(MachineError::OtherGroup { found: found.group, expected: group });
         }
         let progress = recovered.as_ref().map(Progress::of).transpose()?.unwrap_or_default();
+        let sessions = recovered.as_ref().map(sessions_of).transpose()?.unwrap_or_default();
         let end = progress.applied.map_or(0, |applied| applied.index + 1);
         clock.seen(progress.time);
         let deadline = recovered.as_ref().map(|_| machine.deadline(progress.time)).transpose()?;
@@ -132,6 +141,8 @@ impl Applier {
             machine,
             workers: OnceLock::new(),
             progress: Mutex::new(progress),
+            sessions: Mutex::new(sessions),
+            dedupe,
             applied_end: AtomicU64::new(end),
             // What is found at a start is flushed by now.
             flushed_end: AtomicU64::new(end),
@@ -149,6 +160,10 @@ impl Applier {
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Table> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the machine is on a disk, so that its calls block.
@@ -338,19 +353,33 @@ impl Applier {
                     let position = Position { index: log_id.index, ordinal };
                     let term = Term(log_id.term.0);
                     let ctx = ApplyContext::new(self.cluster, self.group, term, position, progress.time);
-                    Committed { ctx, command: command.bytes }
+                    (command.numbered(), Committed { ctx, command: command.bytes })
                 }));
                 Ok(batch.commands.len() - before)
             }
         }
     }
 
-    /// Applies a batch; gives the answers to its commands in order.
-    pub(super) fn apply(&self, batch: Batch) -> io::Result<Vec<Answer>> {
+    /// Applies a batch; gives what became of its commands, in order.
+    pub(super) fn apply(&self, batch: Batch) -> io::Result<Vec<Replied>> {
         self.alive()?;
         let Batch { commands, progress, bytes } = batch;
         let Some(applied) = progress.applied(self.cluster, self.group) else { return Ok(Vec::new()) };
-        let answers = self.machine.apply_batch(commands, &applied).map_err(|failure| self.fail(failure))?;
+        let answers = {
+            let sessions = &mut *self.sessions();
+            let mut settling = Settling::default();
+            let mut first = Vec::with_capacity(commands.len());
+            for (numbered, command) in commands {
+                let position = command.ctx.position();
+                let numbered = numbered.filter(|numbered| self.dedupe || numbered.is_control());
+                let decided = settling.next(sessions, numbered, command);
+                first.extend(decided.map_err(|error| self.fail(format!("command {position}: {error}")))?);
+            }
+            let answers = self.machine.apply_batch(first, &applied).map_err(|failure| self.fail(failure))?;
+            let replied = settling.finish(sessions, answers);
+            sessions.advance(progress.time);
+            replied
+        };
         *self.progress() = progress;
         if self.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed) + bytes >= self.snapshot_bytes {
             self.snapshot_due.set(true);
@@ -410,7 +439,14 @@ impl Applier {
     /// Captures what a snapshot needs; `None` when nothing was applied.
     pub(super) fn capture(&self) -> io::Result<Option<(Header, SnapshotJob)>> {
         let captured = self.machine.snapshot().map_err(|failure| self.fail(failure))?;
-        Ok(captured.map(|(applied, job)| (applied.header(self.machine.name(), self.machine.version()), job)))
+        Ok(captured.map(|(applied, job)| {
+            let mut header = applied.header(self.machine.name(), self.machine.version());
+            if !self.durable() {
+                // Nothing is applied meanwhile.
+                header.sessions = self.sessions().encode();
+            }
+            (header, job)
+        }))
     }
 
     /// A snapshot was captured, or what it would hold is about to be flushed.
@@ -436,9 +472,11 @@ impl Applier {
         self.accepts(header).map_err(|error| self.fail(error))?;
         let applied = Applied::from(header.clone());
         let progress = Progress::of(&applied).map_err(|error| self.fail(error))?;
+        let sessions = sessions_of(&applied).map_err(|error| self.fail(error))?;
         let restored = self.machine.restore(&applied, input);
         restored.map_err(|error| self.fail(with_sources(&error.into())))?;
         *self.progress() = progress;
+        *self.sessions() = sessions;
         self.bytes_since_snapshot.store(0, Ordering::Relaxed);
         if self.durable() {
             self.bytes_since_flush.store(0, Ordering::Relaxed);
@@ -461,6 +499,12 @@ impl Applier {
         self.machine.close();
         flushed
     }
+}
+
+/// The sessions that a snapshot or a machine holds.
+fn sessions_of(applied: &Applied) -> Result<Table, MachineError> {
+    Table::decode(applied.sessions.clone())
+        .map_err(|error| MachineError::Damaged { detail: error.to_string() })
 }
 
 impl From<MachineFailure> for io::Error {

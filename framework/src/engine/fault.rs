@@ -1,5 +1,5 @@
 //! Places in the framework where a simulated run makes what is rare likely, and where it may plant a
-//! bug to see whether it is found.
+//! bug to see whether it is found; and what such a run wants to know of.
 //!
 //! A runtime decides, by [`Runtime`](super::runtime::Runtime). Under tokio the answer is the constant
 //! `false`, so that nothing of a point is compiled: no cfg and no feature, which a build of the whole
@@ -71,6 +71,15 @@ impl Point {
     ];
 }
 
+/// Something rare that a simulated run wants to know of: one in which it never happened proves less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sight {
+    /// A command of a session was known again, and not applied.
+    RepeatKnown,
+    /// A command came after its session had ended.
+    SessionEnded,
+}
+
 /// A bug that a run can ask for. Each breaks a promise, and must be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bug {
@@ -106,4 +115,10 @@ pub enum Bug {
     LinkNotRedialled,
     /// A member is admitted with another disk than the one that is recorded.
     DiskNotCompared,
+    /// A command of a session is applied again when it is sent again.
+    RepeatApplied,
+    /// A snapshot has no sessions.
+    SnapshotWithoutSessions,
+    /// A command that is sent again has another number.
+    RepeatRenumbered,
 }

@@ -37,7 +37,7 @@ use crate::log_clock::LogClock;
 use crate::node::config::Config;
 use crate::node::status::Role;
 use crate::state_machine::DecodeError;
-use crate::state_machine::erased::{Answer, ErasedMachine};
+use crate::state_machine::erased::{Answer, ErasedMachine, Replied};
 use crate::storage::{Flushed, GroupState, Health, Storage, Write};
 use crate::types::{ClusterId, GroupId, LogId, LogIndex, LogTime, Member, Membership, NodeId};
 use crate::watch::Watched;
@@ -163,6 +163,7 @@ impl<RT: Runtime> Group<RT> {
             snapshot_bytes: config.snapshot.log_bytes,
             clock: clock.clone(),
             consecutive: true,
+            dedupe: !RT::planted(Bug::RepeatApplied),
         };
         let opening = RT::spawn_blocking(move || Applier::new(applier)).await;
         let applier =
@@ -278,6 +279,11 @@ impl<RT: Runtime> Group<RT> {
         self.options.max_unflushed
     }
 
+    /// Whether commands that are sent again are known again: not yet by machines on a disk.
+    pub(crate) fn has_sessions(&self) -> bool {
+        !self.applier.durable()
+    }
+
     /// Whether a command would be understood at apply.
     pub(crate) fn check(&self, command: &[u8]) -> Result<(), DecodeError> {
         self.applier.check(command)
@@ -303,7 +309,7 @@ impl<RT: Runtime> Group<RT> {
     pub(crate) async fn propose(
         &self,
         body: Body,
-        done: impl FnOnce(Result<(LogId, Vec<Answer>), ProposeError>) + Send + 'static,
+        done: impl FnOnce(Result<Vec<Replied>, ProposeError>) + Send + 'static,
     ) {
         self.propose_any(Proposal::Commands(body), done).await;
     }
@@ -311,11 +317,11 @@ impl<RT: Runtime> Group<RT> {
     async fn propose_any(
         &self,
         proposal: Proposal,
-        done: impl FnOnce(Result<(LogId, Vec<Answer>), ProposeError>) + Send + 'static,
+        done: impl FnOnce(Result<Vec<Replied>, ProposeError>) + Send + 'static,
     ) {
         let callback = Callback::new(move |result: ClientWriteResult<TypeConfig<RT>>| {
             done(match result {
-                Ok(written) => Ok((to_log_id(&written.log_id), written.data.0)),
+                Ok(written) => Ok(written.data.0),
                 // By name: the library's own helper answers for discarded entries as well.
                 Err(ClientWriteError::ForwardToLeader(to)) => {
                     Err(ProposeError::NotLeader { leader: to.leader_id.map(NodeId) })

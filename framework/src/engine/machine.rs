@@ -13,14 +13,14 @@ use openraft::{RaftSnapshotBuilder, Snapshot};
 
 use super::applier::{Applier, Batch};
 use super::restore::restore;
-use super::runtime::{Bug, Point, Runtime};
+use super::runtime::{Bug, Point, Runtime, Sight};
 use super::snapshot::{self, SnapshotData, Stored};
 use super::types::{
     Answers, CommittedLeaderId, RaftLogId, Record, SnapshotMeta, StoredMembership, TypeConfig, to_log_id,
 };
 use crate::error::StorageError;
 use crate::format::snapshot::Header;
-use crate::state_machine::erased::SnapshotJob;
+use crate::state_machine::erased::{AnswerError, Replied, SnapshotJob};
 use crate::storage::Storage;
 use crate::types::LogId;
 
@@ -136,6 +136,7 @@ impl<RT: Runtime> RaftStateMachine<TypeConfig<RT>> for Machine<RT> {
             }
             self.applier.wake(last);
             RT::pause(Point::BeforeAnswers).await;
+            answers.iter().filter_map(sight).for_each(RT::saw);
             let mut answers = answers.into_iter();
             for (commands, responder) in waiting {
                 let answers = Answers(answers.by_ref().take(commands).collect());
@@ -195,12 +196,25 @@ impl<RT: Runtime> RaftStateMachine<TypeConfig<RT>> for Machine<RT> {
     }
 }
 
+/// What a simulated run wants to know of an answer.
+fn sight(replied: &Replied) -> Option<Sight> {
+    match &replied.answer {
+        Err(AnswerError::NoSession) => Some(Sight::SessionEnded),
+        _ if replied.again => Some(Sight::RepeatKnown),
+        _ => None,
+    }
+}
+
 /// The snapshot as it is; in a simulated run it may be asked to say otherwise.
 fn mislabelled<RT: Runtime>((mut header, job): (Header, SnapshotJob)) -> (Header, SnapshotJob) {
     let index = &mut header.last_applied.index.0;
     if RT::planted(Bug::SnapshotOneBehind) {
         *index = index.saturating_sub(1);
     }
+    if RT::planted(Bug::SnapshotWithoutSessions) {
+        header.sessions = bytes::Bytes::new();
+    }
+    let index = &mut header.last_applied.index.0;
     if RT::planted(Bug::SnapshotOneAhead) {
         *index += 1;
     }

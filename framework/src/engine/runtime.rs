@@ -9,7 +9,7 @@ pub use openraft::async_runtime::*;
 pub use openraft::impls::TokioRuntime;
 pub use openraft::{OptionalSend, OptionalSync};
 
-pub use super::fault::{Bug, Point};
+pub use super::fault::{Bug, Point, Sight};
 use crate::watch::{Watched, Watcher};
 
 /// What everything in the framework runs on: the library's runtime, and what a simulated run may
@@ -27,6 +27,12 @@ pub trait Runtime: AsyncRuntime {
     fn pause(point: Point) -> impl Future<Output = ()> + Send {
         let _ = point;
         std::future::ready(())
+    }
+
+    /// Something rare has happened.
+    #[inline]
+    fn saw(sight: Sight) {
+        let _ = sight;
     }
 
     /// Whether this run has this bug.

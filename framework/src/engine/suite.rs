@@ -155,6 +155,7 @@ where
             snapshot_bytes: u64::MAX,
             clock,
             consecutive: false,
+            dedupe: true,
         })
         .expect("a machine in memory");
         Ok((guard, log, Machine { applier, storage, runtime: PhantomData }))

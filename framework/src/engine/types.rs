@@ -15,7 +15,7 @@ use crate::format::FormatError;
 use crate::format::entry::{Body, Kind, RawEntry};
 use crate::format::marker::VoteRecord;
 use crate::format::membership::RawMembership;
-use crate::state_machine::erased::Answer;
+use crate::state_machine::erased::Replied;
 use crate::types::{GroupId, LogId, LogIndex, LogTime, Member, Membership, NodeId, Term};
 
 pub(super) type LeaderId = leader_id_std::LeaderId<u64, u64>;
@@ -103,7 +103,7 @@ impl fmt::Display for Proposal {
 
 /// The answers to the commands of an entry, in order; none for other entries.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Answers(pub(super) Vec<Answer>);
+pub(super) struct Answers(pub(super) Vec<Replied>);
 
 /// Hands the outcome of a proposal to whoever waits. One allocation for a whole batch.
 pub(super) struct Callback<T>(Box<dyn FnOnce(T) + Send>);

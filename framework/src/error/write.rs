@@ -29,6 +29,15 @@ pub enum WriteError {
         /// The length of the response in bytes; 0 when it could not be encoded.
         len: u64,
     },
+    /// It was applied at `position`, by an earlier attempt whose response had more bytes than are kept for
+    /// another ([`MAX_KEPT_ANSWER_BYTES`](crate::sessions::MAX_KEPT_ANSWER_BYTES)).
+    #[error("applied at {position} by an earlier attempt, whose response of {len} bytes was not kept")]
+    AnswerNotKept {
+        /// Where it was applied.
+        position: Position,
+        /// The length of the response in bytes.
+        len: u64,
+    },
     /// It was applied at `position`, but its response cannot be read by this build.
     #[error("applied at {position}, but the response cannot be read: {source}")]
     Response {
@@ -103,6 +112,23 @@ pub enum NotApplied {
     /// This node has not been admitted to its cluster yet.
     #[error("the node has not joined its cluster yet")]
     NotReady,
+    /// The client's session ended again and again before the command reached it: others open so many that
+    /// the oldest end.
+    #[error("the session ended before the command reached it")]
+    SessionEnded,
+    /// As many commands of the session are under way as may be
+    /// ([`MAX_UNACKNOWLEDGED`](crate::sessions::MAX_UNACKNOWLEDGED)).
+    #[error("too many commands of the session are under way")]
+    SessionFull,
+    /// A session could not be opened.
+    #[error("a session could not be opened: {why}")]
+    NoSession {
+        /// Why not.
+        why: Unknown,
+    },
+    /// The machine is on a disk, and keeps no sessions yet.
+    #[error("a machine on a disk keeps no sessions: send the command without one")]
+    SessionsNotKept,
 }
 
 /// Why the outcome of a write is unknown.
@@ -121,4 +147,13 @@ pub enum Unknown {
     /// The node stopped after it was appended.
     #[error("the node stopped after it was appended")]
     Stopped,
+    /// Its caller gave up waiting for an earlier attempt.
+    #[error("the caller gave up an earlier attempt")]
+    GivenUp,
+    /// The session has ended in which an earlier attempt may have been applied.
+    #[error("the session has ended in which an earlier attempt may have been applied")]
+    SessionEnded,
+    /// The session asks for it no more.
+    #[error("its session has moved on")]
+    SessionMovedOn,
 }

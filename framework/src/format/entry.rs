@@ -6,12 +6,15 @@
 //! ```
 //! The body of kind 2 (commands) is, per command: client id u64, serial u64, first unacknowledged
 //! u64 when flag 1 is set; trace id u128 when flag 2 is set; length u32; the command's bytes. A flag
-//! that is not set means that every command of the entry has zero there. The body of kind 1 is a
+//! that is not set means that every command of the entry has zero there. Client id 2^64-1 with serial 0
+//! opens a session, whose id is the answer, and serial 2^64-1 ends one: their bytes are no command of
+//! the machine (`format/sessions.rs`). The body of kind 1 is a
 //! membership; kinds 0 (blank) and 3 (tick) have none.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{FormatError, Reader};
+use crate::sessions::Numbered;
 use crate::types::{ClientId, GroupId, LogId, LogTime};
 
 const WHAT: &str = "an entry";
@@ -43,6 +46,14 @@ pub(crate) struct Command {
     pub(crate) first_unacknowledged: u64,
     pub(crate) trace: u128,
     pub(crate) bytes: Bytes,
+}
+
+impl Command {
+    /// Which command of which session it is.
+    pub(crate) fn numbered(&self) -> Option<Numbered> {
+        let Self { client, serial, first_unacknowledged, .. } = *self;
+        (client.0 != 0).then_some(Numbered { client, serial, first_unacknowledged })
+    }
 }
 
 /// The commands of an entry as they stand in its body.

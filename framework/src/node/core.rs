@@ -16,8 +16,9 @@ use crate::engine::runtime::{Runtime, before, left, now};
 use crate::engine::{Group, View};
 use crate::error::{ReadError, ShutdownError, WriteError};
 use crate::host::Host;
+use crate::sessions::Once;
 use crate::storage::Storage;
-use crate::types::{NodeId, Position};
+use crate::types::{ClientId, NodeId, Position};
 use crate::watch::{Watched, Watcher};
 
 /// The longest time a caller can mean, a year: an instant further on might not exist.
@@ -120,6 +121,18 @@ impl<RT: Runtime> Handle for Shared<RT> {
         options: CallOptions,
     ) -> BoxFuture<'_, Result<(Position, bytes::Bytes), WriteError>> {
         Box::pin(self.0.write(command, options))
+    }
+
+    fn write_once<'a>(
+        &'a self,
+        once: &'a Once,
+        options: CallOptions,
+    ) -> BoxFuture<'a, Result<(Position, bytes::Bytes), WriteError>> {
+        Box::pin(self.0.write_once(once, options))
+    }
+
+    fn end_session(&self, client: ClientId, options: CallOptions) -> BoxFuture<'_, Result<(), WriteError>> {
+        Box::pin(self.0.end_session(client, options))
     }
 
     fn read(

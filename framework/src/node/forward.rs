@@ -1,9 +1,10 @@
 //! A write on its way to the leader, and what comes back, as bytes.
 //!
-//! Request: `timeout ms u32 | command`. Reply: `tag u8` and its fields: 0 applied (index u64,
-//! ordinal u32, answer), 1 not leader (leader: option of u64), 2 not applied (reason u8 and its
-//! fields), 3 outcome unknown (why u8). Answer: `0 | bytes`, `1 | length u64` too large, `2` not
-//! encodable.
+//! Request: `timeout ms u32 | client id u64 | serial u64 | first unacknowledged u64 | command`, where client
+//! id 0 is no session. Reply: `tag u8` and its fields: 0 applied (index u64, ordinal u32, answer), 1 not
+//! leader (leader: option of u64), 2 not applied (reason u8 and its fields), 3 outcome unknown (why u8).
+//! Answer: `0 | bytes`, `1 | length u64` too large, `2` not encodable, `3 | length u64` not kept, `4` the
+//! session has ended, `5` is full, `6` has moved on.
 
 use std::time::Duration;
 
@@ -12,21 +13,29 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::write::Attempt;
 use crate::error::{NotApplied, Unknown, WriteError};
 use crate::format::{FormatError, Reader, Writer};
+use crate::sessions::Numbered;
 use crate::state_machine::DecodeError;
 use crate::state_machine::erased::{Answer, AnswerError};
-use crate::types::{LogIndex, NodeId, Position};
+use crate::types::{ClientId, LogIndex, NodeId, Position};
 
 /// A write on its way to the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WriteRequest {
     pub(super) timeout: Duration,
+    pub(super) numbered: Option<Numbered>,
     pub(super) command: Bytes,
 }
 
 impl WriteRequest {
     pub(super) fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.command.len() + 4);
+        let mut out = BytesMut::with_capacity(self.command.len() + 28);
         out.put_u32_le(u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX));
+        let numbers = self
+            .numbered
+            .map_or([0; 3], |numbered| [numbered.client.0, numbered.serial, numbered.first_unacknowledged]);
+        for number in numbers {
+            out.put_u64_le(number);
+        }
         out.put_slice(&self.command);
         out.freeze()
     }
@@ -34,7 +43,10 @@ impl WriteRequest {
     pub(super) fn decode(body: Bytes) -> Result<Self, FormatError> {
         let mut reader = Reader::new("a forwarded write", body);
         let timeout = Duration::from_millis(u64::from(reader.u32("timeout")?));
-        Ok(Self { timeout, command: reader.rest() })
+        let client = ClientId(reader.u64("client id")?);
+        let (serial, first_unacknowledged) = (reader.u64("serial")?, reader.u64("first unacknowledged")?);
+        let numbered = (client.0 != 0).then_some(Numbered { client, serial, first_unacknowledged });
+        Ok(Self { timeout, numbered, command: reader.rest() })
     }
 }
 
@@ -71,6 +83,9 @@ impl From<Attempt> for WriteReply {
             Attempt::Failed(WriteError::Response { position, .. }) => {
                 Self::Applied(position, Err(AnswerError::Encode))
             }
+            Attempt::Failed(WriteError::AnswerNotKept { position, len }) => {
+                Self::Applied(position, Err(AnswerError::NotKept { len }))
+            }
         }
     }
 }
@@ -97,6 +112,13 @@ fn put_answer(out: &mut BytesMut, answer: &Answer) {
             out.put_u64_le(*len);
         }
         Err(AnswerError::Encode) => out.put_u8(2),
+        Err(AnswerError::NotKept { len }) => {
+            out.put_u8(3);
+            out.put_u64_le(*len);
+        }
+        Err(AnswerError::NoSession) => out.put_u8(4),
+        Err(AnswerError::SessionFull) => out.put_u8(5),
+        Err(AnswerError::Acknowledged) => out.put_u8(6),
     }
 }
 
@@ -105,6 +127,10 @@ fn read_answer(mut reader: Reader) -> Result<Answer, FormatError> {
         0 => Ok(Ok(reader.rest())),
         1 => Ok(Err(AnswerError::TooLarge { len: reader.u64("length")? })),
         2 => Ok(Err(AnswerError::Encode)),
+        3 => Ok(Err(AnswerError::NotKept { len: reader.u64("length")? })),
+        4 => Ok(Err(AnswerError::NoSession)),
+        5 => Ok(Err(AnswerError::SessionFull)),
+        6 => Ok(Err(AnswerError::Acknowledged)),
         found => Err(reader.unknown("answer", u64::from(found))),
     }
 }
@@ -141,11 +167,21 @@ fn put_reason(out: &mut BytesMut, reason: &NotApplied) {
         NotApplied::ShuttingDown => out.put_u8(8),
         NotApplied::Stopped => out.put_u8(9),
         NotApplied::NotReady => out.put_u8(10),
+        NotApplied::SessionEnded => out.put_u8(11),
+        NotApplied::SessionFull => out.put_u8(12),
+        NotApplied::NoSession { why } => {
+            out.put_u8(13);
+            out.put_u8(why_code(*why));
+        }
+        NotApplied::SessionsNotKept => out.put_u8(14),
     }
 }
 
 fn read_reason(mut reader: Reader) -> Result<NotApplied, FormatError> {
     let code = reader.u8("reason")?;
+    if code == 13 {
+        return Ok(NotApplied::NoSession { why: read_why(&mut reader)? });
+    }
     let mut number = |field| reader.u64(field).map(|number| number as usize);
     Ok(match code {
         1 => NotApplied::NoLeader { waited: Duration::from_millis(number("waited")? as u64) },
@@ -158,7 +194,35 @@ fn read_reason(mut reader: Reader) -> Result<NotApplied, FormatError> {
         8 => NotApplied::ShuttingDown,
         9 => NotApplied::Stopped,
         10 => NotApplied::NotReady,
+        11 => NotApplied::SessionEnded,
+        12 => NotApplied::SessionFull,
+        14 => NotApplied::SessionsNotKept,
         found => return Err(reader.unknown("reason", u64::from(found))),
+    })
+}
+
+fn why_code(why: Unknown) -> u8 {
+    match why {
+        Unknown::Deadline => 1,
+        Unknown::LeaderChanged => 2,
+        Unknown::ConnectionLost => 3,
+        Unknown::Stopped => 4,
+        Unknown::GivenUp => 5,
+        Unknown::SessionEnded => 6,
+        Unknown::SessionMovedOn => 7,
+    }
+}
+
+fn read_why(reader: &mut Reader) -> Result<Unknown, FormatError> {
+    Ok(match reader.u8("why")? {
+        1 => Unknown::Deadline,
+        2 => Unknown::LeaderChanged,
+        3 => Unknown::ConnectionLost,
+        4 => Unknown::Stopped,
+        5 => Unknown::GivenUp,
+        6 => Unknown::SessionEnded,
+        7 => Unknown::SessionMovedOn,
+        found => return Err(reader.unknown("why", u64::from(found))),
     })
 }
 
@@ -182,12 +246,7 @@ impl WriteReply {
             }
             Self::Unknown(why) => {
                 out.put_u8(UNKNOWN);
-                out.put_u8(match why {
-                    Unknown::Deadline => 1,
-                    Unknown::LeaderChanged => 2,
-                    Unknown::ConnectionLost => 3,
-                    Unknown::Stopped => 4,
-                });
+                out.put_u8(why_code(*why));
             }
         }
         out.freeze()
@@ -206,13 +265,7 @@ impl WriteReply {
                 Ok(Self::NotLeader(leader))
             }
             NOT_APPLIED => Ok(Self::NotApplied(read_reason(reader)?)),
-            UNKNOWN => match reader.u8("why")? {
-                1 => Ok(Self::Unknown(Unknown::Deadline)),
-                2 => Ok(Self::Unknown(Unknown::LeaderChanged)),
-                3 => Ok(Self::Unknown(Unknown::ConnectionLost)),
-                4 => Ok(Self::Unknown(Unknown::Stopped)),
-                found => Err(reader.unknown("why", u64::from(found))),
-            },
+            UNKNOWN => Ok(Self::Unknown(read_why(&mut reader)?)),
             found => Err(reader.unknown("tag", u64::from(found))),
         }
     }
@@ -222,12 +275,29 @@ impl WriteReply {
 mod tests {
     use super::*;
 
+    const WHY: [Unknown; 7] = [
+        Unknown::Deadline,
+        Unknown::LeaderChanged,
+        Unknown::ConnectionLost,
+        Unknown::Stopped,
+        Unknown::GivenUp,
+        Unknown::SessionEnded,
+        Unknown::SessionMovedOn,
+    ];
+
     #[test]
     fn golden_forwarded_write() {
-        let request =
-            WriteRequest { timeout: Duration::from_millis(300), command: Bytes::from_static(b"ab") };
-        assert_eq!(request.encode().as_ref(), [44, 1, 0, 0, b'a', b'b']);
-        assert_eq!(WriteRequest::decode(request.encode()), Ok(request));
+        let numbers = |client, serial, first| {
+            let number = |number: u8| [number, 0, 0, 0, 0, 0, 0, 0];
+            [&[44, 1, 0, 0][..], &number(client), &number(serial), &number(first), b"ab"].concat()
+        };
+        let numbered = Numbered { client: ClientId(3), serial: 5, first_unacknowledged: 4 };
+        for (numbered, golden) in [(None, numbers(0, 0, 0)), (Some(numbered), numbers(3, 5, 4))] {
+            let command = Bytes::from_static(b"ab");
+            let request = WriteRequest { timeout: Duration::from_millis(300), numbered, command };
+            assert_eq!(request.encode(), golden);
+            assert_eq!(WriteRequest::decode(request.encode()), Ok(request));
+        }
         let position = Position { index: LogIndex(7), ordinal: 2 };
         let reply = WriteReply::Applied(position, Ok(Bytes::from_static(b"x")));
         assert_eq!(reply.encode().as_ref(), [0, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, b'x']);
@@ -243,6 +313,12 @@ mod tests {
         assert_eq!(bytes(too_large), [&applied[..], &[1], &number(9)].concat());
         let not_encodable = WriteReply::Applied(position, Err(AnswerError::Encode));
         assert_eq!(bytes(not_encodable), [&applied[..], &[2]].concat());
+        let not_kept = WriteReply::Applied(position, Err(AnswerError::NotKept { len: 9 }));
+        assert_eq!(bytes(not_kept), [&applied[..], &[3], &number(9)].concat());
+        let of_sessions = [AnswerError::NoSession, AnswerError::SessionFull, AnswerError::Acknowledged];
+        for (code, error) in (4..).zip(of_sessions) {
+            assert_eq!(bytes(WriteReply::Applied(position, Err(error))), [&applied[..], &[code]].concat());
+        }
         assert_eq!(bytes(WriteReply::NotLeader(None)), [1, 0]);
         assert_eq!(bytes(WriteReply::NotLeader(Some(NodeId(3)))), [&[1, 1][..], &number(3)].concat());
 
@@ -261,12 +337,15 @@ mod tests {
             (NotApplied::ShuttingDown, vec![2, 8]),
             (NotApplied::Stopped, vec![2, 9]),
             (NotApplied::NotReady, vec![2, 10]),
+            (NotApplied::SessionEnded, vec![2, 11]),
+            (NotApplied::SessionFull, vec![2, 12]),
+            (NotApplied::NoSession { why: Unknown::Stopped }, vec![2, 13, 4]),
+            (NotApplied::SessionsNotKept, vec![2, 14]),
         ];
         for (reason, golden) in reasons {
             assert_eq!(bytes(WriteReply::NotApplied(reason)), golden);
         }
-        let unknown = [Unknown::Deadline, Unknown::LeaderChanged, Unknown::ConnectionLost, Unknown::Stopped];
-        for (code, why) in (1..).zip(unknown) {
+        for (code, why) in (1..).zip(WHY) {
             assert_eq!(bytes(WriteReply::Unknown(why)), [3, code]);
         }
     }
@@ -285,14 +364,21 @@ mod tests {
             NotApplied::ShuttingDown,
             NotApplied::Stopped,
             NotApplied::NotReady,
+            NotApplied::SessionEnded,
+            NotApplied::SessionFull,
+            NotApplied::NoSession { why: Unknown::Deadline },
+            NotApplied::SessionsNotKept,
         ];
-        let unknown = [Unknown::Deadline, Unknown::LeaderChanged, Unknown::ConnectionLost, Unknown::Stopped];
         let mut all: Vec<WriteReply> = reasons.into_iter().map(WriteReply::NotApplied).collect();
-        all.extend(unknown.into_iter().map(WriteReply::Unknown));
+        all.extend(WHY.map(WriteReply::Unknown));
         all.extend([
             WriteReply::Applied(position, Ok(Bytes::from_static(b"x"))),
             WriteReply::Applied(position, Err(AnswerError::TooLarge { len: 9 })),
             WriteReply::Applied(position, Err(AnswerError::Encode)),
+            WriteReply::Applied(position, Err(AnswerError::NotKept { len: 9 })),
+            WriteReply::Applied(position, Err(AnswerError::NoSession)),
+            WriteReply::Applied(position, Err(AnswerError::SessionFull)),
+            WriteReply::Applied(position, Err(AnswerError::Acknowledged)),
             WriteReply::NotLeader(None),
             WriteReply::NotLeader(Some(NodeId(3))),
         ]);

@@ -9,7 +9,8 @@ use futures::future::BoxFuture;
 use super::status::Status;
 use crate::client::Consistency;
 use crate::error::{ReadError, ShutdownError, WriteError};
-use crate::types::{NodeId, Position};
+use crate::sessions::Once;
+use crate::types::{ClientId, NodeId, Position};
 use crate::watch::Watcher;
 
 /// What a call asks for beside its bytes.
@@ -27,6 +28,17 @@ pub(crate) trait Handle: Send + Sync + 'static {
         command: Bytes,
         options: CallOptions,
     ) -> BoxFuture<'_, Result<(Position, Bytes), WriteError>>;
+
+    /// Proposes an encoded command of a session, again and again while nobody says what became of it: it is
+    /// applied once.
+    fn write_once<'a>(
+        &'a self,
+        once: &'a Once,
+        options: CallOptions,
+    ) -> BoxFuture<'a, Result<(Position, Bytes), WriteError>>;
+
+    /// Ends a session.
+    fn end_session(&self, client: ClientId, options: CallOptions) -> BoxFuture<'_, Result<(), WriteError>>;
 
     /// Answers an encoded query at the consistency asked for.
     fn read(

@@ -13,6 +13,7 @@ pub(crate) mod handle;
 mod propose;
 mod read;
 mod service;
+mod session;
 mod shutdown;
 mod start;
 pub mod status;

@@ -15,14 +15,15 @@ use crate::engine::runtime::{Bug, Point, Runtime};
 use crate::engine::{Group, ProposeError};
 use crate::format::entry::{Body, Command};
 use crate::node::config::LimitsSection;
-use crate::state_machine::erased::Answer;
-use crate::types::{LogId, Position};
+use crate::sessions::Numbered;
+use crate::state_machine::erased::Replied;
 
 /// What became of a command.
-pub(super) type Outcome = Result<(Position, Answer), ProposeError>;
+pub(super) type Outcome = Result<Replied, ProposeError>;
 
 struct Waiting {
     ticket: u64,
+    numbered: Option<Numbered>,
     command: Bytes,
     done: oneshot::Sender<Outcome>,
 }
@@ -74,7 +75,7 @@ impl Shared {
                 continue;
             }
             bytes += len;
-            commands.push(Command { bytes: next.command, ..Command::default() });
+            commands.push(numbered(next.numbered, next.command));
             waiters.push(next.done);
         }
         if waiters.is_empty() {
@@ -94,16 +95,16 @@ struct Batch {
 }
 
 impl Batch {
-    fn complete<RT: Runtime>(mut self, result: Result<(LogId, Vec<Answer>), ProposeError>) {
+    fn complete<RT: Runtime>(mut self, result: Result<Vec<Replied>, ProposeError>) {
         let waiters = std::mem::take(&mut self.waiters);
         match result {
-            Ok((log_id, mut answers)) => {
+            Ok(mut replies) => {
                 if RT::planted(Bug::AnswersSwapped) {
-                    answers.reverse();
+                    let answers: Vec<_> = replies.iter().rev().map(|reply| reply.answer.clone()).collect();
+                    replies.iter_mut().zip(answers).for_each(|(reply, answer)| reply.answer = answer);
                 }
-                for ((ordinal, waiter), answer) in (0..).zip(waiters).zip(answers) {
-                    let position = Position { index: log_id.index, ordinal };
-                    drop(waiter.send(Ok((position, answer))));
+                for (waiter, reply) in waiters.into_iter().zip(replies) {
+                    drop(waiter.send(Ok(reply)));
                 }
             }
             Err(error) => waiters.into_iter().for_each(|waiter| drop(waiter.send(Err(error)))),
@@ -186,7 +187,7 @@ impl<RT: Runtime> Proposer<RT> {
     ///
     /// Never waits: a batch carries the commands of several callers, and must not end with the one
     /// that happened to send it.
-    pub(super) fn submit(&self, command: Bytes) -> Result<Proposed, Full> {
+    pub(super) fn submit(&self, numbered: Option<Numbered>, command: Bytes) -> Result<Proposed, Full> {
         let (done, outcome) = oneshot::channel();
         let (ticket, batch) = {
             let mut queue = self.shared.lock();
@@ -197,7 +198,7 @@ impl<RT: Runtime> Proposer<RT> {
             let ticket = queue.next_ticket;
             queue.next_ticket += 1;
             queue.bytes += command.len();
-            queue.waiting.push_back(Waiting { ticket, command, done });
+            queue.waiting.push_back(Waiting { ticket, numbered, command, done });
             drop(queue);
             (ticket, self.shared.take::<RT>())
         };
@@ -219,6 +220,14 @@ impl<RT: Runtime> Proposer<RT> {
         queue.bytes -= withdrawn.command.len();
         true
     }
+}
+
+/// A command and its number as an entry has them.
+fn numbered(numbered: Option<Numbered>, bytes: Bytes) -> Command {
+    let Some(Numbered { client, serial, first_unacknowledged }) = numbered else {
+        return Command { bytes, ..Command::default() };
+    };
+    Command { client, serial, first_unacknowledged, bytes, ..Command::default() }
 }
 
 async fn send<RT: Runtime>(group: Arc<Group<RT>>, mut batch: Batch) {

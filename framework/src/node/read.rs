@@ -67,7 +67,8 @@ impl<RT: Runtime> Core<RT> {
         })?;
         answer.map_err(|error| match error {
             AnswerError::TooLarge { len } => ReadError::NoAnswer { len },
-            AnswerError::Encode => ReadError::NoAnswer { len: 0 },
+            // The others are about commands of sessions.
+            _ => ReadError::NoAnswer { len: 0 },
         })
     }
 

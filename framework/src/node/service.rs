@@ -67,7 +67,9 @@ impl<RT: Runtime> Core<RT> {
         let deadline = now::<RT>() + request.timeout;
         let attempt = match (self.enter(), self.running.get()) {
             (Ok(_), _) if RT::reaches(Point::ForwardRefused) => write::Attempt::NotLeader(None),
-            (Ok(_call), Some(running)) => self.write_here(running, request.command, deadline).await,
+            (Ok(_call), Some(running)) => {
+                self.write_here(running, request.numbered, request.command, deadline).await
+            }
             (Err(unavailable), _) => NotApplied::from(unavailable).into(),
             (_, None) => write::Attempt::NotLeader(None),
         };

@@ -8,11 +8,13 @@ use super::core::{Core, Running, Unavailable};
 use super::forward::{WriteReply, WriteRequest};
 use super::handle::CallOptions;
 use super::propose::Full;
-use crate::engine::runtime::{Bug, Instant as _, Runtime, before, left, now};
+use crate::engine::runtime::{Bug, Instant as _, Runtime, Select2, before, left, now};
 use crate::engine::{ProposeError, View};
 use crate::error::{NotApplied, Unknown, WriteError};
 use crate::host::{Call, CallError, Status};
-use crate::state_machine::erased::{Answer, AnswerError};
+use crate::sessions::Numbered;
+use crate::state_machine::DecodeError;
+use crate::state_machine::erased::{Answer, AnswerError, Replied};
 use crate::storage::Health;
 use crate::transport::Lane;
 use crate::types::{NodeId, Position};
@@ -46,7 +48,7 @@ impl From<Unavailable> for NotApplied {
 }
 
 /// With less than this left before its deadline, a refused write is not tried again.
-const TIME_FOR_AN_ANSWER: Duration = Duration::from_millis(5);
+pub(super) const TIME_FOR_AN_ANSWER: Duration = Duration::from_millis(5);
 
 /// How much earlier than its caller the leader gives up, so that its word still arrives.
 const HEAD_START: Duration = Duration::from_millis(50);
@@ -58,8 +60,39 @@ impl<RT: Runtime> Core<RT> {
         command: Bytes,
         options: CallOptions,
     ) -> Result<(Position, Bytes), WriteError> {
+        self.write_until(None, command, self.deadline(options)).await
+    }
+
+    /// Proposes a command until the deadline: again while nothing can have happened, and one of a session
+    /// also when nobody says what did.
+    pub(super) async fn write_until(
+        &self,
+        numbered: Option<Numbered>,
+        command: Bytes,
+        deadline: RT::Instant,
+    ) -> Result<(Position, Bytes), WriteError> {
+        let mut unknown = None;
+        let outcome = self.try_until(numbered, command, deadline, &mut unknown).await;
+        match (outcome, unknown) {
+            // It may have been applied before.
+            (Err(WriteError::NotApplied(NotApplied::SessionEnded)), Some(_)) => {
+                Err(WriteError::OutcomeUnknown { log_id: None, why: Unknown::SessionEnded })
+            }
+            (Err(WriteError::NotApplied(_)), Some(why)) => {
+                Err(WriteError::OutcomeUnknown { log_id: None, why })
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn try_until(
+        &self,
+        mut numbered: Option<Numbered>,
+        command: Bytes,
+        deadline: RT::Instant,
+        unknown: &mut Option<Unknown>,
+    ) -> Result<(Position, Bytes), WriteError> {
         let started = now::<RT>();
-        let deadline = self.deadline(options);
         let _call = self.enter().map_err(NotApplied::from)?;
         let max = self.config.limits.max_command_bytes;
         if command.len() > max {
@@ -74,15 +107,26 @@ impl<RT: Runtime> Core<RT> {
             }
             let attempt = match hint.take().or(view.leader) {
                 Some(leader) if leader == self.node_id() => {
-                    self.write_here(running, command.clone(), deadline).await
+                    self.write_here(running, numbered, command.clone(), deadline).await
                 }
-                Some(leader) => self.write_there(running, &view, leader, &command, deadline).await,
+                Some(leader) => self.write_there(running, &view, leader, numbered, &command, deadline).await,
                 None => Attempt::NotLeader(None),
             };
             match attempt {
                 Attempt::Applied(position, answer) => return with_answer(position, answer),
                 Attempt::Failed(WriteError::OutcomeUnknown { .. })
                     if RT::planted(Bug::UnknownIsRetried) && left::<RT>(deadline) > TIME_FOR_AN_ANSWER => {}
+                // A session knows it again.
+                Attempt::Failed(WriteError::OutcomeUnknown { why, .. }) if numbered.is_some() => {
+                    unknown.get_or_insert(why);
+                    if RT::planted(Bug::RepeatRenumbered) {
+                        numbered = numbered.map(|it| Numbered { serial: it.serial + (1 << 32), ..it });
+                    }
+                    self.wait_for_change(running, &view, deadline).await;
+                    if left::<RT>(deadline) < TIME_FOR_AN_ANSWER {
+                        return Err(WriteError::OutcomeUnknown { log_id: None, why });
+                    }
+                }
                 Attempt::Failed(error) => return Err(error),
                 Attempt::NotLeader(leader) => {
                     // A hint to somebody else is worth a try at once; otherwise somebody has to be
@@ -106,6 +150,7 @@ impl<RT: Runtime> Core<RT> {
     pub(super) async fn write_here(
         &self,
         running: &Running<RT>,
+        numbered: Option<Numbered>,
         command: Bytes,
         deadline: RT::Instant,
     ) -> Attempt {
@@ -120,15 +165,22 @@ impl<RT: Runtime> Core<RT> {
             return NotApplied::TooLarge { len, max }.into();
         }
         // What cannot be decoded now could not be at apply, and would stop every replica.
-        if let Err(error) = running.group.check(&command) {
+        let checked = match numbered {
+            Some(_) if !running.group.has_sessions() => return NotApplied::SessionsNotKept.into(),
+            Some(numbered) if numbered.is_control() => numbered
+                .check_control(&command)
+                .map_err(|error| DecodeError::Remote { detail: error.to_string() }),
+            _ => running.group.check(&command),
+        };
+        if let Err(error) = checked {
             return NotApplied::BadCommand(error).into();
         }
-        let mut proposed = match running.proposer.submit(command) {
+        let mut proposed = match running.proposer.submit(numbered, command) {
             Ok(proposed) => proposed,
             Err(Full { queued, limit }) => return NotApplied::Busy { queued, limit }.into(),
         };
         match before::<RT, _>(deadline, &mut proposed.outcome).await {
-            Some(Ok(Ok((position, answer)))) => Attempt::Applied(position, answer),
+            Some(Ok(Ok(Replied { position, answer, .. }))) => Attempt::Applied(position, answer),
             Some(Ok(Err(ProposeError::NotLeader { leader }))) => Attempt::NotLeader(leader),
             Some(Ok(Err(ProposeError::Discarded))) => unknown(Unknown::LeaderChanged),
             Some(Ok(Err(ProposeError::Stopped)) | Err(_)) => unknown(Unknown::Stopped),
@@ -138,21 +190,33 @@ impl<RT: Runtime> Core<RT> {
         }
     }
 
-    /// One attempt at another node; given up when another leader shows itself before it was sent.
+    /// One attempt at another node; given up when another leader shows itself before it was sent, and one of
+    /// a session after it was, too.
     async fn write_there(
         &self,
         running: &Running<RT>,
         view: &View,
         leader: NodeId,
+        numbered: Option<Numbered>,
         command: &Bytes,
         deadline: RT::Instant,
     ) -> Attempt {
         let left = left::<RT>(deadline);
         let timeout = left.saturating_sub(HEAD_START.min(left / 10));
-        let body = WriteRequest { timeout, command: command.clone() }.encode();
+        let body = WriteRequest { timeout, numbered, command: command.clone() }.encode();
         let link = self.host.link(leader, Lane::Client);
         let moved = running.group.moved_on(view.term, leader);
-        match link.call_unless(running.group.group(), Call::Write, body, deadline, moved).await {
+        let call = link.call_unless(running.group.group(), Call::Write, body, deadline, moved);
+        let reply = if numbered.is_some() {
+            let moved = running.group.moved_on(view.term, leader);
+            match RT::select2(call, moved).await {
+                Select2::First(reply) => reply,
+                Select2::Second(()) => return unknown(Unknown::LeaderChanged),
+            }
+        } else {
+            call.await
+        };
+        match reply {
             Ok(reply) => match reply.status {
                 Status::Done => WriteReply::decode(reply.body).map_or_else(
                     |error| {
@@ -179,5 +243,11 @@ fn with_answer(position: Position, answer: Answer) -> Result<(Position, Bytes), 
         Ok(bytes) => Ok((position, bytes)),
         Err(AnswerError::TooLarge { len }) => Err(WriteError::NoAnswer { position, len }),
         Err(AnswerError::Encode) => Err(WriteError::NoAnswer { position, len: 0 }),
+        Err(AnswerError::NotKept { len }) => Err(WriteError::AnswerNotKept { position, len }),
+        Err(AnswerError::NoSession) => Err(NotApplied::SessionEnded.into()),
+        Err(AnswerError::SessionFull) => Err(NotApplied::SessionFull.into()),
+        Err(AnswerError::Acknowledged) => {
+            Err(WriteError::OutcomeUnknown { log_id: None, why: Unknown::SessionMovedOn })
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::ctxt::Ctxt;
 use crate::model::Kind;
 
 /// Methods that every generated client has.
-const OF_THE_CLIENT: [&str; 4] = ["as_client", "clone", "with_consistency", "with_timeout"];
+const OF_THE_CLIENT: [&str; 5] = ["as_client", "clone", "with_consistency", "with_session", "with_timeout"];
 
 /// What is taken already, and by which method.
 #[derive(Default)]

@@ -111,6 +111,13 @@ fn settings(machine: &Machine) -> TokenStream {
             Self { inner: self.inner.with_timeout(timeout) }
         }
 
+        /// The same client in a session of its own, shared by its clones: a command is applied once, however
+        /// often it has to be sent. It ends once it was idle for `idle` on the log's clock.
+        #[must_use]
+        #vis fn with_session(self, idle: ::core::time::Duration) -> Self {
+            Self { inner: self.inner.with_session(idle) }
+        }
+
         /// The same client with this consistency for every query.
         #[must_use]
         #vis fn with_consistency(self, consistency: #krate::client::Consistency) -> Self {

@@ -31,10 +31,33 @@ pub(crate) enum AnswerError {
     TooLarge { len: u64 },
     #[error("the answer cannot be encoded")]
     Encode,
+    /// It was applied before, and answered with more bytes than are kept.
+    #[error("the answer had {len} bytes, more than are kept")]
+    NotKept { len: u64 },
+    /// It is of a session that has ended, and not applied.
+    #[error("the session has ended")]
+    NoSession,
+    /// Too many commands of its session are unacknowledged; it is not applied.
+    #[error("too many commands of the session are unacknowledged")]
+    SessionFull,
+    /// Its session asks for it no more; it is not applied if it was not before.
+    #[error("the session has moved on")]
+    Acknowledged,
 }
 
 /// The encoded response to a command or query.
 pub(crate) type Answer = Result<Bytes, AnswerError>;
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Replied {
+    /// Where it was applied: of a command that was sent again, the first time. Where it stands, when it was
+    /// not applied.
+    pub(crate) position: Position,
+    pub(crate) answer: Answer,
+    /// Whether it was applied before, and not again.
+    pub(crate) again: bool,
+}
 
 /// Why a machine can go on no more.
 #[derive(Debug, thiserror::Error)]

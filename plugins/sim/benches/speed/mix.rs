@@ -34,6 +34,7 @@ pub(crate) fn setup(seed: u64, nodes: u64) -> Setup {
         on_disk: false,
         skewed: false,
         retries: false,
+        sessions: None,
         mutation: None,
     }
 }

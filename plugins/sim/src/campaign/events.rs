@@ -49,5 +49,7 @@ pub const EVENTS: &[Event] = &[
     event("a fault point of the framework fired", Some(20), |counts| counts.points),
     event("the outcome of a write stayed unknown", Some(20), |counts| counts.unknown),
     event("a client sent a command once more", Some(50), |counts| counts.retries),
+    event("a command of a session was known again", Some(50), |counts| counts.repeats_known),
+    event("a command came after its session had ended", Some(200), |counts| counts.sessions_ended),
     event("a command that was sent once more was applied twice", Some(200), |counts| counts.applied_again),
 ];

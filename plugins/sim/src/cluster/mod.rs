@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use futures::channel::mpsc;
 use quorate::node::config::Config;
+use quorate::runtime::Sight;
 use quorate::types::ClusterId;
 
 pub use self::config::draw as draw_config;
@@ -33,7 +34,7 @@ use crate::observe::{AppliedCommand, Observer, untagged};
 use crate::oracle::{self, Violation};
 use crate::rng::Rng;
 use crate::run::panics;
-use crate::runtime::{Clock, SimSleep, fired, time};
+use crate::runtime::{Clock, SimSleep, fired, seen, time};
 use crate::trace::Trace;
 use crate::wire::{Wire, WireEvents};
 use crate::workload::{Entry, History, Record, Workload};
@@ -51,6 +52,10 @@ pub struct Counts {
     pub retries: u64,
     /// How often one of those commands was applied once more, after it was applied once.
     pub applied_again: u64,
+    /// Commands that a node sent once more in a session and that were known again, at every node.
+    pub repeats_known: u64,
+    /// Commands that came after their session had ended, at every node.
+    pub sessions_ended: u64,
     /// Reads that were answered.
     pub reads: u64,
     /// Stops of a process or a machine.
@@ -109,6 +114,8 @@ impl Counts {
             unknown,
             retries,
             applied_again,
+            repeats_known,
+            sessions_ended,
             reads,
             crashes,
             leader_crashes,
@@ -139,6 +146,8 @@ impl Counts {
             (&mut self.unknown, unknown),
             (&mut self.retries, retries),
             (&mut self.applied_again, applied_again),
+            (&mut self.repeats_known, repeats_known),
+            (&mut self.sessions_ended, sessions_ended),
             (&mut self.reads, reads),
             (&mut self.crashes, crashes),
             (&mut self.leader_crashes, leader_crashes),
@@ -341,6 +350,8 @@ impl<W: Workload> Sim<W> {
         let mut counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.wire = self.wire.events();
         counts.points = fired();
+        counts.repeats_known = seen(Sight::RepeatKnown);
+        counts.sessions_ended = seen(Sight::SessionEnded);
         let tags: BTreeSet<u64> = log.iter().map(|entry| entry.tag).collect();
         let again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
         (counts.retries, counts.applied_again) = sent_and_applied_again(&again, &tags);

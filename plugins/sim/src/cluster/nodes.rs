@@ -120,6 +120,16 @@ impl<W: Workload> Sim<W> {
             })
     }
 
+    /// A client of a node, in a session if clients have one.
+    fn client_of(&self, running: &Node<Observed<W>>) -> Client<Observed<W>> {
+        let client = running.plain_client();
+        let in_memory = !(self.setup.on_disk || self.workload.lives_on_disk());
+        match self.setup.sessions.filter(|_| in_memory) {
+            Some(idle) => client.with_session(idle),
+            None => client,
+        }
+    }
+
     /// Tells what a node does, until it stops; says why it did.
     async fn watch(&self, node: u64, boot: u64, running: Node<Observed<W>>) -> Why {
         let mut watcher = running.status();
@@ -127,7 +137,7 @@ impl<W: Workload> Sim<W> {
         if let Some(up) =
             self.slots().get_mut(&node).and_then(|slot| slot.up.as_mut()).filter(|up| up.boot == boot)
         {
-            up.client = Some(running.plain_client());
+            up.client = Some(self.client_of(&running));
             up.status = Some(watcher.clone());
             up.operator = Some(operator);
         }

@@ -16,6 +16,9 @@ pub const NODES: RangeInclusive<u64> = 1..=31;
 /// The longest time that faults may last. It takes hours to simulate it.
 pub const LONGEST: Duration = Duration::from_hours(24);
 
+/// For how long sessions may be idle: some end in the middle of what goes wrong.
+const SESSIONS: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(2), Duration::from_mins(5)];
+
 /// What a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +45,9 @@ pub struct Setup {
     /// Whether clients send a command once more of which nobody said what became of it.
     #[serde(default)]
     pub retries: bool,
+    /// For how long the sessions of clients may be idle, if they have any. Machines on disks keep none.
+    #[serde(default)]
+    pub sessions: Option<Duration>,
     /// A bug put in on purpose.
     pub mutation: Option<Mutation>,
 }
@@ -58,8 +64,22 @@ impl Setup {
         let plan = Plan::draw(profile, seed, nodes, length);
         let on_disk = Rng::stream(seed, "state").chance(300);
         let retries = Rng::stream(seed, "retries").chance(500);
+        let mut drawn = Rng::stream(seed, "sessions");
+        let sessions = drawn.chance(500).then(|| *drawn.pick(&SESSIONS));
         let (clients, points, skewed) = (4, Points::Drawn, true);
-        Self { seed, nodes, clients, length, plan, points, on_disk, skewed, retries, mutation: None }
+        Self {
+            seed,
+            nodes,
+            clients,
+            length,
+            plan,
+            points,
+            on_disk,
+            skewed,
+            retries,
+            sessions,
+            mutation: None,
+        }
     }
 
     /// Whether there can be such a run.

@@ -114,7 +114,7 @@ const fn framework(name: &'static str, what: &'static str, bug: Bug, within: u64
     planted(name, what, Mutation::Framework(bug), within, hunt)
 }
 
-use Hunt::{Full, LonelyLeaders, OnDisk};
+use Hunt::{Full, LonelyLeaders, OnDisk, Sessions};
 
 /// Every bug.
 pub const CATALOGUE: &[Planted] = &[
@@ -341,4 +341,27 @@ pub const CATALOGUE: &[Planted] = &[
         Full,
     )
     .seen_by("a replaced disk is refused"),
+    framework(
+        "repeat-applied",
+        "a command of a session is applied again when it is sent again",
+        Bug::RepeatApplied,
+        30,
+        Sessions,
+    )
+    .seen_by("applied once"),
+    framework(
+        "repeat-renumbered",
+        "a command of a session has another number when it is sent again",
+        Bug::RepeatRenumbered,
+        30,
+        Sessions,
+    )
+    .seen_by("applied once"),
+    framework(
+        "snapshot-without-sessions",
+        "a snapshot has no sessions",
+        Bug::SnapshotWithoutSessions,
+        120,
+        Sessions,
+    ),
 ];

@@ -28,6 +28,8 @@ pub enum Hunt {
     Full,
     /// The full mix, with every machine on its disk.
     OnDisk,
+    /// The full mix, with every client in a session.
+    Sessions,
     /// Leaders that are cut off and come back, with entries that nobody else has.
     LonelyLeaders,
 }
@@ -44,6 +46,9 @@ impl Planted {
         let mut setup = Setup::of_seed(seed, length);
         setup.plan = self.hunt.plan(setup.nodes).unwrap_or(setup.plan);
         setup.on_disk |= self.hunt == Hunt::OnDisk;
+        setup.on_disk &= self.hunt != Hunt::Sessions;
+        // None for the others: what they are to find does not depend on it.
+        setup.sessions = (self.hunt == Hunt::Sessions).then_some(Duration::from_mins(5));
         setup.mutation = Some(self.mutation);
         setup
     }

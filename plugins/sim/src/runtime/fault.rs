@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quorate::runtime::{Bug, Point};
+use quorate::runtime::{Bug, Point, Sight};
 use serde::{Deserialize, Serialize};
 
 use crate::rng::Rng;
@@ -28,6 +28,7 @@ struct Faults {
     likely: BTreeMap<u8, u64>,
     bug: Option<Bug>,
     fired: u64,
+    seen: BTreeMap<Sight, u64>,
 }
 
 thread_local! {
@@ -45,7 +46,7 @@ pub fn set_faults(seed: u64, points: Points, bug: Option<Bug>) {
             likely.insert(point as u8, chance.min(most(point)));
         }
     }
-    FAULTS.set(Some(Faults { rng, likely, bug, fired: 0 }));
+    FAULTS.set(Some(Faults { rng, likely, bug, fired: 0, seen: BTreeMap::new() }));
 }
 
 /// How likely a point may be at most: where a cluster would only stand still otherwise.
@@ -65,6 +66,22 @@ pub fn forget_faults() {
 /// How often a point has fired in the run on this thread.
 pub fn fired() -> u64 {
     FAULTS.with_borrow(|faults| faults.as_ref().map_or(0, |faults| faults.fired))
+}
+
+/// How often something was seen in the run on this thread.
+pub fn seen(sight: Sight) -> u64 {
+    FAULTS.with_borrow(|faults| {
+        faults.as_ref().and_then(|faults| faults.seen.get(&sight).copied()).unwrap_or(0)
+    })
+}
+
+/// Something was seen.
+pub(super) fn saw(sight: Sight) {
+    FAULTS.with_borrow_mut(|faults| {
+        if let Some(faults) = faults {
+            *faults.seen.entry(sight).or_default() += 1;
+        }
+    });
 }
 
 /// Whether `point` fires now.

@@ -18,11 +18,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use quorate::runtime::{AsyncRuntime, Bug, OptionalSend, Point, Runtime, TokioRuntime};
+use quorate::runtime::{AsyncRuntime, Bug, OptionalSend, Point, Runtime, Sight, TokioRuntime};
 
 pub(crate) use self::clock::local_time;
 pub use self::clock::{Clock, SimInstant, forget_clocks, set_clock, time};
-pub use self::fault::{Points, fired, forget_faults, set_faults};
+pub use self::fault::{Points, fired, forget_faults, seen, set_faults};
 pub use self::sleep::SimSleep;
 pub use self::watch::{SimReceiver, SimRef, SimSender, SimWatch};
 use crate::rng::Rng;
@@ -81,6 +81,10 @@ impl Runtime for SimRuntime {
         if fault::reaches(point) {
             SimSleep::exactly(fault::moment()).await;
         }
+    }
+
+    fn saw(sight: Sight) {
+        fault::saw(sight);
     }
 
     fn planted(bug: Bug) -> bool {

@@ -125,6 +125,7 @@ impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
         self.state();
         self.clocks();
         self.retries();
+        self.sessions();
         self.clients();
         self.nodes();
         self.length();
@@ -234,6 +235,13 @@ impl<A: Fn(Setup) -> Run + Sync> Shrinker<'_, A> {
         if self.setup().retries {
             let once = self.with(|setup| setup.retries = false);
             self.take(vec![once]);
+        }
+    }
+
+    fn sessions(&mut self) {
+        if self.setup().sessions.is_some() {
+            let none = self.with(|setup| setup.sessions = None);
+            self.take(vec![none]);
         }
     }
 
