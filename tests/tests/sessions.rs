@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::join_all;
+use quorate::client::{Client, Prepared};
 use quorate::error::{Unknown, WriteError};
 use quorate::node::config::ConfigBuilder;
+use quorate::sessions::MIN_IDLE;
 use quorate::types::NodeId;
 use quorate_tests::cluster::{Cluster, LIMIT, within};
-use quorate_tests::ledger::{LedgerCommand, LedgerResponse};
+use quorate_tests::ledger::{Ledger, LedgerCommand, LedgerResponse};
 use quorate_tests::rig::Rig;
 
 quorate_tests::over_both_rigs!(
@@ -63,19 +65,17 @@ async fn a_command_gets_its_first_answer_after_a_snapshot_and_another_leader<R: 
     cluster.config = config.build().expect("a good configuration");
     cluster.start_all().await;
     let leader = cluster.leader().await;
-    let here = leader % 3 + 1;
+    let here = leader;
     let client = cluster.node(here).plain_client().with_timeout(LIMIT).with_session(IDLE);
-    let command = LedgerCommand::Record { writer: 7, serial: 7 };
-    let mut prepared = client.prepare(&command).expect("plain numbers");
-    let first = prepared.send().await.expect("a healthy cluster");
-    assert!(matches!(first.response, LedgerResponse::Record(1)));
-
+    let mut prepared = applied_and_given_up(&cluster, here, &client, 7).await;
+    let mut answered = client.prepare(&LedgerCommand::Record { writer: 8, serial: 8 }).expect("numbers");
+    let before = answered.send().await.expect("a healthy cluster");
     for note in 0..64 {
         cluster.client(leader).note(format!("{note}"), "text".repeat(1 << 10)).await.expect("a majority");
     }
     for node in cluster.all() {
         let gone = |status: &quorate::node::status::Status| {
-            status.purged.is_some_and(|purged| purged.index > first.position.index)
+            status.purged.is_some_and(|purged| purged.index > before.position.index)
         };
         cluster.until(node, "has purged the command", gone).await;
     }
@@ -91,13 +91,38 @@ async fn a_command_gets_its_first_answer_after_a_snapshot_and_another_leader<R: 
         cluster.until(here, "follows", |status| status.leader.is_some_and(|leader| leader.0 != here)).await;
     }
     let again = prepared.send().await.expect("a healthy cluster");
-    assert_eq!(again.position, first.position);
+    assert!(again.position < before.position, "{again:?}");
     assert!(matches!(again.response, LedgerResponse::Record(1)));
     assert_eq!(cluster.client(here).times(7, 7).await, Ok(1));
+    assert_eq!(prepared.send().await.map(|again| again.position), Ok(again.position), "it is kept");
+
+    let mut late = applied_and_given_up(&cluster, here, &client, 9).await;
     client.end_session().await.expect("a healthy cluster");
-    let ended = prepared.send().await.expect_err("its session has ended");
-    assert_eq!(ended, WriteError::OutcomeUnknown { log_id: None, why: Unknown::SessionEnded });
-    assert_eq!(cluster.client(here).times(7, 7).await, Ok(1));
+    for _ in 0..2 {
+        let ended = late.send().await.expect_err("its session has ended");
+        assert_eq!(ended, WriteError::OutcomeUnknown { log_id: None, why: Unknown::SessionEnded });
+    }
+    assert_eq!(cluster.client(here).times(9, 9).await, Ok(1));
+}
+
+/// A command of a session that was applied, and given up before that was known. The node leads, or has led.
+async fn applied_and_given_up<R: Rig>(
+    cluster: &Cluster<R>,
+    node: u64,
+    client: &Client<Ledger>,
+    number: u64,
+) -> Prepared<Ledger> {
+    // With the session open, the first wait is the one for the answer.
+    client.write(&LedgerCommand::Record { writer: 100, serial: number }).await.expect("a healthy cluster");
+    let command = LedgerCommand::Record { writer: number, serial: number };
+    let mut prepared = client.prepare(&command).expect("plain numbers");
+    let applied = async {
+        while cluster.client(node).times(number, number).await != Ok(1) {
+            drop(prepared.send().now_or_never());
+        }
+    };
+    within("the command is applied", applied).await;
+    prepared
 }
 
 async fn a_command_that_was_given_up_is_applied_once<R: Rig>() {
@@ -126,10 +151,9 @@ async fn a_command_that_was_given_up_is_applied_once<R: Rig>() {
 async fn a_session_that_was_idle_for_too_long_ends<R: Rig>() {
     let cluster = Cluster::<R>::started(3).await;
     let node = cluster.leader().await;
-    let idle = Duration::from_millis(50);
+    let idle = MIN_IDLE;
     let client = cluster.node(node).plain_client().with_timeout(LIMIT).with_session(idle);
-    let mut prepared = client.prepare(&LedgerCommand::Record { writer: 1, serial: 1 }).expect("numbers");
-    prepared.send().await.expect("a healthy cluster");
+    let mut prepared = applied_and_given_up(&cluster, node, &client, 1).await;
     // The log's clock goes on with the entries of others.
     let ended = async {
         let begun = std::time::Instant::now();

@@ -48,12 +48,17 @@ pub struct Applied<R> {
     pub response: R,
 }
 
+/// How long the session of commands may be idle that are prepared without one.
+const PREPARED_IDLE: Duration = Duration::from_mins(5);
+
 /// A client of the machine `M`. Cheap to clone.
 pub struct Client<M> {
     node: Arc<dyn Handle>,
     options: CallOptions,
     consistency: Consistency,
     sessions: Option<Arc<Sessions>>,
+    /// Of commands that are prepared without one.
+    prepared: Arc<Sessions>,
     machine: PhantomData<fn() -> M>,
 }
 
@@ -65,6 +70,7 @@ impl<M: Replicated> Client<M> {
             options: CallOptions::default(),
             consistency: Consistency::default(),
             sessions: None,
+            prepared: Sessions::new(PREPARED_IDLE),
             machine: PhantomData,
         }
     }
@@ -92,10 +98,12 @@ impl<M: Replicated> Client<M> {
     /// The session is opened by the first write, which costs one more entry, and ends once it was idle for
     /// `idle` on the log's clock, which stands still without a leader; the next write opens another. `idle` is
     /// how long a prepared command can be sent again after the last write: at least a few times a call's
-    /// deadline, at most [`MAX_IDLE`](crate::sessions::MAX_IDLE). Five minutes are a good choice.
+    /// deadline, and between [`MIN_IDLE`](crate::sessions::MIN_IDLE) and
+    /// [`MAX_IDLE`](crate::sessions::MAX_IDLE). Five minutes are a good choice.
     ///
-    /// At most [`MAX_UNACKNOWLEDGED`](crate::sessions::MAX_UNACKNOWLEDGED) writes of a session may be under
-    /// way at once.
+    /// A session is at most [`MAX_UNACKNOWLEDGED`](crate::sessions::MAX_UNACKNOWLEDGED) writes ahead of the
+    /// oldest whose outcome its caller still waits for, or has [prepared](Self::prepare) and not heard: later
+    /// ones wait for it.
     #[must_use]
     pub fn with_session(mut self, idle: Duration) -> Self {
         self.sessions = Some(Sessions::new(idle));
@@ -115,18 +123,16 @@ impl<M: Replicated> Client<M> {
     }
 
     /// A command that is applied once, however often it is sent: also after an unknown outcome, and at other
-    /// times than the first. Of a client without a session, it is in one of its own, idle for at most five
-    /// minutes.
+    /// times than the first. Those of a client without a session and of its clones share one that may be idle
+    /// for five minutes.
     ///
     /// # Errors
     /// When the command cannot be encoded.
     pub fn prepare(&self, command: &M::Command) -> Result<Prepared<M>, WriteError> {
-        /// How long one that was prepared outside a session can be sent again.
-        const IDLE: Duration = Duration::from_mins(5);
         let mut bytes = Vec::new();
         let encoded = command.encode(&mut bytes);
         encoded.map_err(|error| NotApplied::Encode { detail: error.to_string() })?;
-        let sessions = self.sessions.clone().unwrap_or_else(|| Sessions::new(IDLE));
+        let sessions = self.sessions.as_ref().unwrap_or(&self.prepared).clone();
         Ok(Prepared::new(self.clone(), Once::new(sessions, bytes.into())))
     }
 
@@ -195,6 +201,7 @@ impl<M> Clone for Client<M> {
             options: self.options,
             consistency: self.consistency,
             sessions: self.sessions.clone(),
+            prepared: self.prepared.clone(),
             machine: PhantomData,
         }
     }

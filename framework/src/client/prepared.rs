@@ -9,7 +9,9 @@ use crate::state_machine::Replicated;
 
 /// A command with a number in a session: sent as often as it takes, applied once.
 ///
-/// Made by [`Client::prepare`]. Dropping it gives its answer up: the session then forgets it.
+/// Made by [`Client::prepare`]. Once its outcome is known it is kept here, and the session forgets it; dropping
+/// it before gives that up. While its outcome is not known, its session gets only so far ahead
+/// ([`MAX_UNACKNOWLEDGED`](crate::sessions::MAX_UNACKNOWLEDGED)).
 pub struct Prepared<M> {
     client: Client<M>,
     once: Once,
@@ -20,8 +22,8 @@ impl<M: Replicated> Prepared<M> {
         Self { client, once }
     }
 
-    /// Sends the command and waits until it is applied; after an error, again. Each call has the client's
-    /// deadline. An attempt whose future is dropped may be applied all the same, and the next one gets its
+    /// Sends the command and waits until it is applied; after an error, again. Once it has a response, that is
+    /// the response of every call. Each has the client's deadline. An attempt whose future is dropped may be applied all the same, and the next one gets its
     /// answer.
     ///
     /// # Errors

@@ -275,6 +275,10 @@ impl Applier {
         if header.version > version {
             return Err(RestoreError::NewerVersion { found: header.version, supported: version });
         }
+        if self.durable() && !header.sessions.is_empty() {
+            let detail = "it has sessions, and a machine on a disk keeps none".to_owned();
+            return Err(RestoreError::Decode { detail });
+        }
         Ok(())
     }
 
@@ -371,6 +375,11 @@ impl Applier {
             let mut first = Vec::with_capacity(commands.len());
             for (numbered, command) in commands {
                 let position = command.ctx.position();
+                if numbered.is_some() && self.durable() {
+                    let why =
+                        format!("command {position} is of a session, and a machine on a disk keeps none");
+                    return Err(self.fail(why));
+                }
                 let numbered = numbered.filter(|numbered| self.dedupe || numbered.is_control());
                 let decided = settling.next(sessions, numbered, command);
                 first.extend(decided.map_err(|error| self.fail(format!("command {position}: {error}")))?);

@@ -323,7 +323,7 @@ impl<RT: Runtime> Group<RT> {
 
     /// Whether the library may install a snapshot that covers `covers`: it takes a log that goes on behind
     /// that back to there, in its own account of what it has handed to the log. Appends that arrived beside
-    /// the snapshot bring that about. Once the leader tells how far it has committed, the library needs no
+    /// the snapshot bring that about; one that comes between this look and the library's own still does. Once the leader tells how far it has committed, the library needs no
     /// snapshot any more and says so itself.
     async fn may_install(&self, covers: LogId) -> Result<bool, ReceiveError> {
         let at = from_log_id(covers);

@@ -9,7 +9,7 @@ use crate::types::{LogId, Position};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// Refused before it was appended anywhere: it did not happen and will not. Retry freely.
+    /// Refused: it did not happen and will not. Retry freely.
     #[error("not applied: {0}")]
     NotApplied(NotApplied),
     /// It may have been applied, may yet be, or may never be.
@@ -62,7 +62,7 @@ impl From<NotApplied> for WriteError {
     }
 }
 
-/// Why a write was refused. Nothing was appended.
+/// Why a write was refused. Nothing of it was applied, or will be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotApplied {
@@ -116,9 +116,9 @@ pub enum NotApplied {
     /// the oldest end.
     #[error("the session ended before the command reached it")]
     SessionEnded,
-    /// As many commands of the session are under way as may be
-    /// ([`MAX_UNACKNOWLEDGED`](crate::sessions::MAX_UNACKNOWLEDGED)).
-    #[error("too many commands of the session are under way")]
+    /// The oldest command of the session whose outcome is still to be told is too far behind
+    /// ([`MAX_UNACKNOWLEDGED`](crate::sessions::MAX_UNACKNOWLEDGED)), and was so until the deadline.
+    #[error("too many commands of the session came after one whose outcome is not known")]
     SessionFull,
     /// A session could not be opened.
     #[error("a session could not be opened: {why}")]

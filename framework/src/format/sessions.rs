@@ -67,7 +67,8 @@ fn read_answer(reader: &mut Reader) -> Result<Answer, FormatError> {
     Ok(match reader.u8("answer")? {
         0 => {
             let len = reader.u32("answer length")?;
-            Ok(reader.bytes(len as usize, "answer")?)
+            // A copy: the bytes are a part of all sessions, and of the snapshot that holds them.
+            Ok(Bytes::copy_from_slice(&reader.bytes(len as usize, "answer")?))
         }
         1 => Err(AnswerError::TooLarge { len: reader.u64("answer length")? }),
         2 => Err(AnswerError::Encode),

@@ -117,7 +117,9 @@ impl<RT: Runtime> Core<RT> {
                 Attempt::Failed(WriteError::OutcomeUnknown { .. })
                     if RT::planted(Bug::UnknownIsRetried) && left::<RT>(deadline) > TIME_FOR_AN_ANSWER => {}
                 // A session knows it again.
-                Attempt::Failed(WriteError::OutcomeUnknown { why, .. }) if numbered.is_some() => {
+                Attempt::Failed(WriteError::OutcomeUnknown { why, .. })
+                    if numbered.is_some() && why != Unknown::Deadline =>
+                {
                     unknown.get_or_insert(why);
                     if RT::planted(Bug::RepeatRenumbered) {
                         numbered = numbered.map(|it| Numbered { serial: it.serial + (1 << 32), ..it });
@@ -126,6 +128,12 @@ impl<RT: Runtime> Core<RT> {
                     if left::<RT>(deadline) < TIME_FOR_AN_ANSWER {
                         return Err(WriteError::OutcomeUnknown { log_id: None, why });
                     }
+                }
+                // Of the attempt before nobody knows yet, and this will pass.
+                Attempt::Failed(WriteError::NotApplied(NotApplied::Busy { .. } | NotApplied::DiskFull))
+                    if unknown.is_some() && left::<RT>(deadline) > TIME_FOR_AN_ANSWER =>
+                {
+                    self.wait_for_change(running, &view, deadline).await;
                 }
                 Attempt::Failed(error) => return Err(error),
                 Attempt::NotLeader(leader) => {

@@ -21,22 +21,24 @@ use bytes::Bytes;
 
 pub(crate) use self::settle::Settling;
 pub(crate) use self::table::{Open, Session, Stored, Table};
-pub(crate) use self::ticket::{Once, Sessions};
+pub(crate) use self::ticket::{Once, Sessions, Ticket};
 use crate::types::ClientId;
 
-/// How many commands of a session may be unacknowledged at once: a constant of the protocol, since every
-/// replica must refuse the same ones.
+/// How far a session may be ahead of its first unacknowledged command: replicas keep the answers from there
+/// on. A constant of the protocol, since every replica must refuse the same ones.
 pub const MAX_UNACKNOWLEDGED: usize = 1_024;
 
-/// How many sessions and unacknowledged commands there may be together. A session or a command beyond
-/// makes the session end that would have expired next. A constant of the protocol. With
+/// How many sessions and kept answers there may be together. A session or a command beyond makes the
+/// session end that was used least recently. A constant of the protocol. With
 /// [`MAX_KEPT_ANSWER_BYTES`] it bounds what a replica keeps, in memory and in a snapshot: 35 MiB.
 pub const MAX_KEPT: usize = 16_384;
 
 /// The most bytes of an answer that is kept for a command sent again. A constant of the protocol.
 pub const MAX_KEPT_ANSWER_BYTES: usize = 2_048;
 
-/// The longest a session may be idle, whatever its client asked for: a day.
+/// The shortest and the longest that a session may be idle, whatever its client asked for: a second and a day.
+pub const MIN_IDLE: Duration = Duration::from_secs(1);
+/// See [`MIN_IDLE`].
 pub const MAX_IDLE: Duration = Duration::from_hours(24);
 
 /// Which command of which session.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{MAX_IDLE, MAX_KEPT, MAX_KEPT_ANSWER_BYTES, MAX_UNACKNOWLEDGED, Numbered};
+use super::{MAX_IDLE, MAX_KEPT, MAX_KEPT_ANSWER_BYTES, MAX_UNACKNOWLEDGED, MIN_IDLE, Numbered};
 use crate::state_machine::erased::{Answer, AnswerError};
 use crate::types::{ClientId, LogTime, Position};
 
@@ -53,8 +53,27 @@ pub(crate) struct Table {
     sessions: BTreeMap<ClientId, Session>,
     /// The same, the one that ends first in front.
     by_expiry: BTreeSet<(LogTime, ClientId)>,
+    /// The same, the one that was used least recently in front.
+    by_use: BTreeSet<(u64, ClientId)>,
     /// How many sessions and answers there are.
     kept: usize,
+    pub(super) bounds: Bounds,
+}
+
+/// How much is kept: constants, but in tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub(super) kept: usize,
+    pub(super) unacknowledged: usize,
+}
+
+const BOUNDS: Bounds = Bounds { kept: MAX_KEPT, unacknowledged: MAX_UNACKNOWLEDGED };
+
+impl Session {
+    /// When it was used last, in microseconds.
+    fn used(&self) -> u64 {
+        self.expires.as_micros().saturating_sub(self.idle_micros)
+    }
 }
 
 impl Default for Table {
@@ -79,7 +98,8 @@ pub(crate) enum Verdict {
 impl Table {
     /// No sessions, and the id of the first.
     pub(crate) fn starting_at(next: u64) -> Self {
-        Self { next, sessions: BTreeMap::new(), by_expiry: BTreeSet::new(), kept: 0 }
+        let (by_expiry, by_use) = (BTreeSet::new(), BTreeSet::new());
+        Self { next, sessions: BTreeMap::new(), by_expiry, by_use, kept: 0, bounds: BOUNDS }
     }
 
     pub(crate) fn next(&self) -> u64 {
@@ -94,6 +114,7 @@ impl Table {
     pub(crate) fn put(&mut self, client: ClientId, session: Session) {
         self.kept += 1 + session.answers.len();
         self.by_expiry.insert((session.expires, client));
+        self.by_use.insert((session.used(), client));
         self.sessions.insert(client, session);
     }
 
@@ -101,6 +122,7 @@ impl Table {
         let Some(session) = self.sessions.remove(&client) else { return };
         self.kept -= 1 + session.answers.len();
         self.by_expiry.remove(&(session.expires, client));
+        self.by_use.remove(&(session.used(), client));
     }
 
     /// The log's clock has come to `now`: sessions that were idle too long end.
@@ -110,10 +132,10 @@ impl Table {
         }
     }
 
-    /// Ends those next to expire until what is kept is within bounds; `keep` stays.
+    /// Ends those that were used least recently until what is kept is within bounds; `keep` stays.
     fn make_room(&mut self, keep: ClientId) {
-        while self.kept > MAX_KEPT {
-            let victim = self.by_expiry.iter().map(|(_, client)| *client).find(|client| *client != keep);
+        while self.kept > self.bounds.kept {
+            let victim = self.by_use.iter().map(|(_, client)| *client).find(|client| *client != keep);
             let Some(victim) = victim else { return };
             self.remove(victim);
         }
@@ -123,7 +145,7 @@ impl Table {
     pub(crate) fn open(&mut self, open: Open, now: LogTime) -> ClientId {
         let client = ClientId(self.next);
         self.next += 1;
-        let idle = Duration::from_micros(open.idle_micros).min(MAX_IDLE);
+        let idle = Duration::from_micros(open.idle_micros).clamp(MIN_IDLE, MAX_IDLE);
         let session = Session {
             idle_micros: idle.as_micros() as u64,
             expires: now.saturating_add(idle),
@@ -147,9 +169,11 @@ impl Table {
             return Verdict::Settled(Err(AnswerError::NoSession));
         };
         self.by_expiry.remove(&(session.expires, call.client));
+        self.by_use.remove(&(session.used(), call.client));
         // Never earlier than before: the clock does not go back.
         session.expires = now.saturating_add(Duration::from_micros(session.idle_micros));
         self.by_expiry.insert((session.expires, call.client));
+        self.by_use.insert((session.used(), call.client));
         let first = call.first_unacknowledged.min(call.serial);
         if first > session.first_unacknowledged {
             session.first_unacknowledged = first;
@@ -164,7 +188,7 @@ impl Table {
                 return Verdict::Known(*position, answer.clone());
             }
             Some(Stored { position, answer: None }) => return Verdict::Applying(*position),
-            None if session.answers.len() >= MAX_UNACKNOWLEDGED => {
+            None if session.answers.len() >= self.bounds.unacknowledged => {
                 return Verdict::Settled(Err(AnswerError::SessionFull));
             }
             None => {}

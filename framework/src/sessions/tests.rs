@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::table::Bounds;
 use super::*;
 use crate::state_machine::erased::{Answer, AnswerError, Committed, Replied};
 use crate::state_machine::{ApplyContext, LogRng};
@@ -23,6 +24,8 @@ struct Sent {
     position: Position,
     time: LogTime,
     bytes: Bytes,
+    /// Whether it is no command at all, and moves the log's clock on.
+    tick: bool,
 }
 
 impl Sent {
@@ -44,7 +47,7 @@ impl Replica {
     fn apply(&mut self, batch: &[Sent]) -> Vec<Replied> {
         let mut settling = Settling::default();
         let mut answers: Vec<Answer> = Vec::new();
-        for sent in batch {
+        for sent in batch.iter().filter(|sent| !sent.tick) {
             let decided = settling.next(&mut self.table, sent.numbered, sent.committed());
             if let Some(first) = decided.expect("a good command") {
                 self.applied.push(first.ctx.position());
@@ -63,7 +66,7 @@ impl Replica {
     /// Applies one command at a place, at a second.
     fn one(&mut self, index: u64, second: u64, numbered: Numbered, bytes: Bytes) -> Replied {
         let time = LogTime::ZERO.saturating_add(Duration::from_secs(second));
-        let sent = Sent { numbered: Some(numbered), position: at(index, 0), time, bytes };
+        let sent = Sent { numbered: Some(numbered), position: at(index, 0), time, bytes, tick: false };
         self.apply(&[sent]).remove(0)
     }
 
@@ -77,8 +80,8 @@ fn number(client: ClientId, serial: u64, first_unacknowledged: u64) -> Numbered 
     Numbered { client, serial, first_unacknowledged }
 }
 
-fn answer(count: usize) -> Answer {
-    Ok(Bytes::copy_from_slice(&count.to_le_bytes()))
+fn counted(count: usize) -> Bytes {
+    Bytes::copy_from_slice(&count.to_le_bytes())
 }
 
 #[test]
@@ -86,23 +89,24 @@ fn what_is_sent_again_is_applied_once_and_gets_the_first_answer() {
     let mut replica = Replica::default();
     let client = replica.open(1, 0);
     let first = replica.one(2, 0, number(client, 1, 1), Bytes::new());
-    assert_eq!(first, Replied { position: at(2, 0), answer: answer(1), again: false });
+    assert_eq!(first, Replied { position: at(2, 0), answer: Ok(counted(1)), again: false });
     // In the same entry, in another, and beside others.
     let again = |index, ordinal, serial| Sent {
         numbered: Some(number(client, serial, 1)),
         position: at(index, ordinal),
         time: LogTime::ZERO,
         bytes: Bytes::new(),
+        tick: false,
     };
     let plain = Sent { numbered: None, ..again(3, 0, 0) };
     let last = Sent { position: at(3, 4), ..plain.clone() };
     let replied = replica.apply(&[plain, again(3, 1, 1), again(3, 2, 2), again(3, 3, 2), last]);
     let expected = [
-        (at(3, 0), answer(2), false),
-        (at(2, 0), answer(1), true),
-        (at(3, 2), answer(3), false),
-        (at(3, 2), answer(3), true),
-        (at(3, 4), answer(4), false),
+        (at(3, 0), Ok(counted(2)), false),
+        (at(2, 0), Ok(counted(1)), true),
+        (at(3, 2), Ok(counted(3)), false),
+        (at(3, 2), Ok(counted(3)), true),
+        (at(3, 4), Ok(counted(4)), false),
     ];
     assert_eq!(replied, expected.map(|(position, answer, again)| Replied { position, answer, again }));
 }
@@ -138,10 +142,10 @@ fn what_was_acknowledged_is_forgotten_and_never_applied_again() {
         let late = replica.one(6, 0, number(client, late, 1), Bytes::new());
         assert_eq!(late.answer, Err(AnswerError::Acknowledged));
     }
-    assert_eq!(replica.one(7, 0, number(client, 3, 1), Bytes::new()).answer, answer(3));
+    assert_eq!(replica.one(7, 0, number(client, 3, 1), Bytes::new()).answer, Ok(counted(3)));
     // A number that acknowledges itself is not forgotten by that.
     replica.one(8, 0, number(client, 9, u64::MAX), Bytes::new());
-    assert_eq!(replica.one(9, 0, number(client, 9, 9), Bytes::new()).answer, answer(5));
+    assert_eq!(replica.one(9, 0, number(client, 9, 9), Bytes::new()).answer, Ok(counted(5)));
 }
 
 #[test]
@@ -165,7 +169,7 @@ fn what_is_kept_is_bounded() {
     let not_kept = Err(AnswerError::NotKept { len: 3_008 });
     assert_eq!(again, Replied { position: at(5_002, 0), answer: not_kept, again: true });
 
-    // Others make the session end that would have expired next, and not the one that is served.
+    // Others make the session end that was used least recently, and not the one that is served.
     let mut replica = Replica::default();
     let oldest = replica.open(1, 0);
     replica.one(2, 0, number(oldest, 1, 1), Bytes::new());
@@ -195,7 +199,7 @@ fn a_change_of_a_session_that_is_none_is_an_error() {
 /// Where a batch ends is a matter of each replica: neither what is kept nor what is said depends on it.
 #[test]
 fn replicas_agree_however_their_batches_are_cut() {
-    let (mut applied, mut again, mut ended) = (0, 0, 0);
+    let (mut applied, mut again, mut ended, mut full) = (0, 0, 0, 0);
     for seed in 0..300 {
         let mut rng = LogRng::at(&CLUSTER, GroupId::MAIN, at(seed, 0));
         let (mut time, mut opened) = (LogTime::ZERO, 0);
@@ -218,13 +222,17 @@ fn replicas_agree_however_their_batches_are_cut() {
                         (Some(number(client, serial, first)), Bytes::copy_from_slice(&[rng.below(4) as u8]))
                     }
                 };
-                Sent { numbered, position: at(index, 0), time, bytes }
+                Sent { numbered, position: at(index, 0), time, bytes, tick: rng.below(9) == 0 }
             })
             .collect();
+        // Few enough that sessions end in the middle of batches, and are full.
+        let bounds = Bounds { kept: 12, unacknowledged: 4 };
         let mut one_by_one = Replica::default();
+        one_by_one.table.bounds = bounds;
         let expected: Vec<Replied> =
             log.iter().flat_map(|sent| one_by_one.apply(std::slice::from_ref(sent))).collect();
         let mut in_batches = Replica::default();
+        in_batches.table.bounds = bounds;
         let (mut replied, mut rest) = (Vec::new(), &log[..]);
         while !rest.is_empty() {
             let (batch, left) = rest.split_at(1 + rng.below(rest.len().min(20) as u64) as usize);
@@ -232,12 +240,19 @@ fn replicas_agree_however_their_batches_are_cut() {
             rest = left;
             // As through a snapshot, or a restart.
             in_batches.table = Table::decode(in_batches.table.encode()).expect("its own");
+            in_batches.table.bounds = bounds;
         }
         assert_eq!(replied, expected, "seed {seed}");
         assert_eq!(in_batches, one_by_one, "seed {seed}");
         applied += one_by_one.applied.len();
         again += replied.iter().filter(|replied| replied.again).count();
-        ended += replied.iter().filter(|replied| replied.answer == Err(AnswerError::NoSession)).count();
+        let count =
+            |error: &AnswerError| replied.iter().filter(|it| it.answer.as_ref().err() == Some(error)).count();
+        ended += count(&AnswerError::NoSession);
+        full += count(&AnswerError::SessionFull);
     }
-    assert!(applied > 5_000 && again > 1_000 && ended > 5_000, "{applied}, {again}, {ended}");
+    assert!(
+        applied > 5_000 && again > 1_000 && ended > 5_000 && full > 50,
+        "{applied}, {again}, {ended}, {full}"
+    );
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Numbered;
+use super::{MAX_UNACKNOWLEDGED, Numbered};
 use crate::error::{Unknown, WriteError};
-use crate::types::ClientId;
+use crate::types::{ClientId, Position};
+use crate::watch::Watched;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -24,9 +25,11 @@ pub(crate) struct Sessions {
 }
 
 /// A session that was opened.
-struct Opened {
+pub(crate) struct Opened {
     client: ClientId,
     serials: Mutex<Serials>,
+    /// Changes with the lowest number that is wanted.
+    moved_on: Watched<u64>,
 }
 
 struct Serials {
@@ -35,9 +38,40 @@ struct Serials {
     wanted: BTreeSet<u64>,
 }
 
+impl Serials {
+    /// The lowest number that is wanted, or the next one.
+    fn first(&self) -> u64 {
+        self.wanted.first().copied().unwrap_or(self.next)
+    }
+}
+
 impl Opened {
     fn new(client: ClientId) -> Arc<Self> {
-        Arc::new(Self { client, serials: Mutex::new(Serials { next: 1, wanted: BTreeSet::new() }) })
+        let serials = Mutex::new(Serials { next: 1, wanted: BTreeSet::new() });
+        Arc::new(Self { client, serials, moved_on: Watched::new(1) })
+    }
+
+    /// The next number, unless replicas would refuse it: they keep every answer from the first wanted on.
+    fn take(&self) -> Option<u64> {
+        let mut serials = lock(&self.serials);
+        let serial = serials.next;
+        if serial - serials.first() >= MAX_UNACKNOWLEDGED as u64 {
+            return None;
+        }
+        serials.next += 1;
+        serials.wanted.insert(serial);
+        Some(serial)
+    }
+
+    /// A number, once there is one.
+    async fn ticket(self: Arc<Self>) -> Ticket {
+        let mut moved_on = self.moved_on.watch();
+        loop {
+            if let Some(serial) = self.take() {
+                return Ticket { opened: self, serial };
+            }
+            let _ = moved_on.changed().await;
+        }
     }
 }
 
@@ -48,39 +82,27 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    fn new(opened: Arc<Opened>) -> Self {
-        let serial = {
-            let mut serials = lock(&opened.serials);
-            let serial = serials.next;
-            serials.next += 1;
-            serials.wanted.insert(serial);
-            serial
-        };
-        Self { opened, serial }
-    }
-
     fn numbered(&self) -> Numbered {
-        let first = lock(&self.opened.serials).wanted.first().copied();
         // It is wanted itself.
-        let first_unacknowledged = first.unwrap_or(self.serial).min(self.serial);
+        let first_unacknowledged = lock(&self.opened.serials).first();
         Numbered { client: self.opened.client, serial: self.serial, first_unacknowledged }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        lock(&self.opened.serials).wanted.remove(&self.serial);
+        let first = {
+            let mut serials = lock(&self.opened.serials);
+            serials.wanted.remove(&self.serial);
+            serials.first()
+        };
+        self.opened.moved_on.set(first);
     }
 }
 
 impl Sessions {
     pub(crate) fn new(idle: Duration) -> Arc<Self> {
         Arc::new(Self { idle, current: Mutex::new(None), opening: futures::lock::Mutex::new(()) })
-    }
-
-    /// How long a session may be idle.
-    pub(crate) fn idle(&self) -> Duration {
-        self.idle
     }
 
     /// The id of the session, once there is one; there is none any more then.
@@ -114,6 +136,9 @@ impl Sessions {
     }
 }
 
+/// What became of a command, for good.
+type Outcome = Result<(Position, Bytes), WriteError>;
+
 /// A command that is applied once, however often it is sent.
 pub(crate) struct Once {
     sessions: Arc<Sessions>,
@@ -126,6 +151,7 @@ struct State {
     ticket: Option<Arc<Ticket>>,
     /// Why it may have been applied, if it may.
     uncertain: Option<Unknown>,
+    outcome: Option<Outcome>,
 }
 
 impl Once {
@@ -138,29 +164,38 @@ impl Once {
     }
 
     pub(crate) fn idle(&self) -> Duration {
-        self.sessions.idle()
+        self.sessions.idle
     }
 
-    /// Its number, the same at every attempt. `open` opens a session when there is none.
-    pub(crate) async fn numbered<F>(
-        &self,
-        open: impl FnOnce() -> F,
-    ) -> Result<(Arc<Ticket>, Numbered), WriteError>
+    /// What became of it, if that is known.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        lock(&self.state).outcome.clone()
+    }
+
+    /// The session that it is to be in, or is in. `open` opens one when there is none.
+    pub(crate) async fn session<F>(&self, open: impl FnOnce() -> F) -> Result<Arc<Opened>, WriteError>
     where
         F: Future<Output = Result<ClientId, WriteError>>,
     {
-        let with = |ticket: Arc<Ticket>| {
-            let numbered = ticket.numbered();
-            (ticket, numbered)
-        };
-        if let Some(ticket) = lock(&self.state).ticket.clone() {
-            return Ok(with(ticket));
+        let own = lock(&self.state).ticket.as_ref().map(|ticket| ticket.opened.clone());
+        match own {
+            Some(opened) => Ok(opened),
+            None => self.sessions.opened(open).await,
         }
-        let opened = self.sessions.opened(open).await?;
-        let mut state = lock(&self.state);
-        let ticket = state.ticket.get_or_insert_with(|| Arc::new(Ticket::new(opened))).clone();
-        drop(state);
-        Ok(with(ticket))
+    }
+
+    /// Its number, the same at every attempt; in `opened` when it has none yet.
+    pub(crate) async fn numbered(&self, opened: Arc<Opened>) -> (Arc<Ticket>, Numbered) {
+        let known = lock(&self.state).ticket.clone();
+        let ticket = match known {
+            Some(ticket) => ticket,
+            None => {
+                let ticket = Arc::new(opened.ticket().await);
+                lock(&self.state).ticket.get_or_insert(ticket).clone()
+            }
+        };
+        let numbered = ticket.numbered();
+        (ticket, numbered)
     }
 
     /// An attempt begins, of which nobody will know what it came to if its caller gives up. Says what is
@@ -177,26 +212,42 @@ impl Once {
         lock(&self.state).uncertain = uncertain;
     }
 
-    /// The session of this number has ended: the next attempt has a number in another, unless one so far
-    /// may have been applied.
-    pub(crate) fn session_ended(&self, ticket: &Arc<Ticket>) {
-        self.sessions.ended(&ticket.opened);
+    /// Nothing more will be known: the session can forget it.
+    pub(crate) fn finished(&self, outcome: Outcome) -> Outcome {
         let mut state = lock(&self.state);
-        if state.uncertain.is_none() {
-            state.ticket = None;
-        }
+        let ticket = state.ticket.take();
+        state.outcome = Some(outcome.clone());
+        drop(state);
+        drop(ticket);
+        outcome
+    }
+
+    /// The session of this number has ended. The next attempt has a number in another: none so far can have
+    /// been applied.
+    pub(crate) fn begin_anew(&self, ticket: &Ticket) {
+        self.session_ended(ticket);
+        let anew = lock(&self.state).ticket.take();
+        drop(anew);
+    }
+
+    /// The session of this number has ended.
+    pub(crate) fn session_ended(&self, ticket: &Ticket) {
+        self.sessions.ended(&ticket.opened);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use futures::executor::block_on;
 
     use super::*;
     use crate::error::NotApplied;
+    use crate::types::LogIndex;
 
     fn number(once: &Once, client: u64) -> (Arc<Ticket>, Numbered) {
-        block_on(once.numbered(|| async move { Ok(ClientId(client)) })).expect("it opens")
+        let opened = block_on(once.session(|| async move { Ok(ClientId(client)) })).expect("it opens");
+        block_on(once.numbered(opened))
     }
 
     fn once(sessions: &Arc<Sessions>) -> Once {
@@ -213,13 +264,15 @@ mod tests {
         assert_eq!(number(&one, 8).1, first, "the same at every attempt");
         drop(one);
         assert_eq!(number(&two, 8).1, Numbered { serial: 2, first_unacknowledged: 2, ..first });
-        drop(two);
+        let outcome = Ok((Position { index: LogIndex(3), ordinal: 0 }, Bytes::new()));
+        assert_eq!(two.finished(outcome.clone()), outcome);
+        assert_eq!(two.outcome(), Some(outcome));
         let third = Numbered { serial: 3, first_unacknowledged: 3, ..first };
-        assert_eq!(number(&once(&sessions), 8).1, third);
+        assert_eq!(number(&once(&sessions), 8).1, third, "one that has its answer is acknowledged, too");
     }
 
     #[test]
-    fn after_the_end_of_a_session_only_what_cannot_have_been_applied_gets_another_number() {
+    fn what_cannot_have_been_applied_gets_a_number_in_another_session() {
         let sessions = Sessions::new(Duration::from_secs(1));
         let (certain, uncertain) = (once(&sessions), once(&sessions));
         let (ticket, _) = number(&certain, 7);
@@ -229,7 +282,7 @@ mod tests {
         uncertain.session_ended(&lost);
         assert_eq!(certain.attempt(), None);
         certain.attempted(None);
-        certain.session_ended(&ticket);
+        certain.begin_anew(&ticket);
         let anew = number(&certain, 8).1;
         assert_eq!(anew, Numbered { client: ClientId(8), serial: 1, first_unacknowledged: 1 });
         assert_eq!(number(&uncertain, 9).1, before, "never another");
@@ -242,10 +295,28 @@ mod tests {
     fn a_session_that_does_not_open_is_tried_again() {
         let sessions = Sessions::new(Duration::from_secs(1));
         let once = once(&sessions);
-        let refused = block_on(once.numbered(|| async { Err(NotApplied::DiskFull.into()) }));
+        let refused = block_on(once.session(|| async { Err(NotApplied::DiskFull.into()) }));
         assert_eq!(refused.err(), Some(NotApplied::DiskFull.into()));
         assert_eq!(number(&once, 7).1.client, ClientId(7));
         assert_eq!(sessions.leave(), Some(ClientId(7)));
         assert_eq!(sessions.leave(), None);
+    }
+
+    #[test]
+    fn a_command_waits_while_the_first_wanted_is_too_far_behind() {
+        let sessions = Sessions::new(Duration::from_secs(1));
+        let first = once(&sessions);
+        number(&first, 7);
+        for _ in 1..MAX_UNACKNOWLEDGED {
+            number(&once(&sessions), 7);
+        }
+        let beyond = once(&sessions);
+        let opened = block_on(beyond.session(|| async { unreachable!("it is open") })).expect("open");
+        let mut waiting = beyond.numbered(opened).boxed();
+        assert!((&mut waiting).now_or_never().is_none());
+        drop(first);
+        let last = MAX_UNACKNOWLEDGED as u64 + 1;
+        let numbered = Numbered { client: ClientId(7), serial: last, first_unacknowledged: last };
+        assert_eq!(block_on(waiting).1, numbered);
     }
 }

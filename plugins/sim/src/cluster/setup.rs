@@ -17,7 +17,7 @@ pub const NODES: RangeInclusive<u64> = 1..=31;
 pub const LONGEST: Duration = Duration::from_hours(24);
 
 /// For how long sessions may be idle: some end in the middle of what goes wrong.
-const SESSIONS: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(2), Duration::from_mins(5)];
+const SESSIONS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_mins(5)];
 
 /// What a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
