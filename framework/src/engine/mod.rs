@@ -36,6 +36,8 @@ pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, 
 pub(crate) use self::view::View;
 
 #[cfg(test)]
+mod no_room;
+#[cfg(test)]
 pub(crate) mod rig;
 #[cfg(test)]
 mod stalls;

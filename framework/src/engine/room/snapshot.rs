@@ -103,14 +103,14 @@ impl<RT: Runtime> Room<RT> {
         let (lacked, bytes) = match error {
             ReceiveError::Restore(RestoreError::NoRoom { .. }) => (Lacked::Machine, len.max(received)),
             ReceiveError::Storage(StorageError::Full { .. }) => {
-                let says = self.said();
+                // What it took may come back late. The least of these is no less than there is again by then,
+                // unless others give some back, and more than that is asked for: none is taken at once.
+                let says = self.said().map(|says| says.saturating_add(received));
                 let enough = if len > 0 { len } else { received.saturating_add(A_CHUNK) };
-                let too_little = |says: Option<u64>| says.is_some_and(|says| says < enough);
-                // Others may have taken the room meanwhile. One that had said that there was enough, and says
-                // so again, cannot tell when there is.
-                let says_so = too_little(says) || len > 0 && too_little(said);
-                let bytes = if len > 0 { len } else { says.unwrap_or(received) };
-                (if says_so { Lacked::Storage } else { Lacked::Unknown }, bytes)
+                let too_little = [says, said].into_iter().flatten().filter(|room| *room < enough).min();
+                let bytes = if len > 0 { len } else { too_little.unwrap_or(received) };
+                // One that had said that there was enough, and says so again, cannot tell when there is.
+                (if too_little.is_some() { Lacked::Storage } else { Lacked::Unknown }, bytes)
             }
             _ => return,
         };
@@ -229,10 +229,12 @@ mod tests {
         let says = |bytes: u64| storage.set_snapshot_room(Some(bytes));
         // Of unknown length: it is longer than what there was room for.
         says(41 * MIB);
-        room.failed(&full(), &attempt(0, 40 * MIB, None, begun));
+        room.failed(&full(), &attempt(0, 40 * MIB, Some(41 * MIB), begun));
         assert_eq!(room.needed(0), None, "nothing has changed");
         says(47 * MIB);
         assert_eq!(room.needed(0), Some(41 * MIB + 41 * MIB / 8));
+        room.failed(&full(), &attempt(0, 40 * MIB, Some(41 * MIB), begun));
+        assert_eq!(room.needed(0), Some(41 * MIB + 41 * MIB / 8), "others gave back room meanwhile");
         says(100);
         room.failed(&full(), &attempt(0, 100, None, begun));
         says(200);
@@ -259,6 +261,30 @@ mod tests {
         }
         storage.set_snapshot_room(None);
         assert_eq!(room.needed(40 * MIB), Some(40 * MIB), "one that says nothing any more is tried");
+    }
+
+    #[test]
+    fn room_that_a_snapshot_gives_back_late_lets_none_in_at_once() {
+        const MIB: u64 = 1 << 20;
+        let begun = now::<TokioRuntime>();
+        // A quota that the storage does not see, and others that took some of the room.
+        for (len, received, said, left) in [
+            (40, 30, 90, 20),
+            (40, 30, 39, 9),
+            (0, 40, 60, 20),
+            (0, 40, 41, 1),
+            (0, 40, 41, 0),
+            (0, 8, 11, 3),
+        ] {
+            let storage = MemoryStorage::new();
+            let room = Room::<TokioRuntime>::new(Arc::new(storage.clone()));
+            storage.set_snapshot_room(Some(left * MIB));
+            room.failed(&full(), &attempt(len * MIB, received * MIB, Some(said * MIB), begun));
+            for back in [left, left + received / 2, (left + received).min(said)] {
+                storage.set_snapshot_room(Some(back * MIB));
+                assert_eq!(room.needed(len * MIB), None, "{len} {received} {said} {left} {back}");
+            }
+        }
     }
 
     #[test]
