@@ -38,6 +38,8 @@ pub(crate) use self::view::View;
 #[cfg(test)]
 mod late_snapshot;
 #[cfg(test)]
+mod no_room;
+#[cfg(test)]
 pub(crate) mod rig;
 #[cfg(test)]
 mod stalls;

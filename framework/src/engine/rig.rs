@@ -17,7 +17,7 @@ use crate::host::{Host, HostParts, Roster};
 use crate::node::config::Config;
 use crate::state_machine::erased::Typed;
 use crate::storage::{Flushed, Identity, MemoryStorage, Storage, Write};
-use crate::transport::{MemoryNetwork, MemoryTransport};
+use crate::transport::{Duplex, Lane, MemoryNetwork, MemoryTransport, Transport};
 use crate::types::{BootId, ClusterId, DiskId, GroupId, LogId, LogTime, Member, NodeId, PeerId};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId([1; 32]);
@@ -41,6 +41,14 @@ pub(crate) fn member(node: u64) -> Member {
 
 /// Starts node 1 of a cluster of so many.
 pub(super) async fn start(nodes: u64) -> Rig {
+    start_over(nodes, |storage| Arc::new(storage)).await
+}
+
+/// The same, with what `over` puts over its storage.
+pub(super) async fn start_over(
+    nodes: u64,
+    over: impl FnOnce(MemoryStorage) -> Arc<dyn Storage> + Send,
+) -> Rig {
     let network = MemoryNetwork::new();
     let members: BTreeMap<NodeId, Member> = (1..=nodes).map(|node| (NodeId(node), member(node))).collect();
     let storage = MemoryStorage::new();
@@ -65,7 +73,7 @@ pub(super) async fn start(nodes: u64) -> Rig {
         cluster_id: CLUSTER,
         node_id: NodeId(1),
         config: Arc::new(config),
-        storage: Arc::new(storage.clone()),
+        storage: over(storage.clone()),
         machine: Arc::new(Typed::new(Idle)),
         monotonic: Box::new(|| Duration::ZERO),
     };
@@ -73,6 +81,16 @@ pub(super) async fn start(nodes: u64) -> Rig {
     let group = Group::start(&host, &found, options).await.expect("a good log");
     let peers = (2..=nodes).map(|node| (node, network.endpoint(&format!("n{node}")))).collect();
     Rig { group, host, network, peers, storage }
+}
+
+/// A stream of which node 1 has one end, and the test the other; and what it lives by.
+pub(super) async fn stream(rig: &Rig) -> (Duplex, Duplex, [MemoryTransport; 2]) {
+    let (a, b) = (rig.network.endpoint("a"), rig.network.endpoint("b"));
+    let mut to = member(9);
+    (to.identity, to.address) = (b.identity(), b.address());
+    let ours = a.connect(&to, Lane::Snapshot).await.expect("open");
+    let theirs = b.accept().await.expect("open").stream;
+    (ours, theirs, [a, b])
 }
 
 /// The vote of `node` for itself in a term above any other.

@@ -20,7 +20,7 @@ use crate::format::frame::{self, Frame, Kind};
 use crate::format::hello::Hello;
 use crate::host::{Call, Session, Status};
 use crate::storage::Storage;
-use crate::transport::{Duplex, Lane, MemoryTransport, Transport};
+use crate::transport::{Duplex, Lane, Transport};
 use crate::types::{BootId, DiskId, GroupId, LogId, NodeId};
 
 type Append = AppendEntriesRequest<TypeConfig<TokioRuntime>>;
@@ -184,20 +184,10 @@ async fn a_large_request_gets_the_time_that_a_slow_link_takes() {
     assert_eq!(answered.expect("an answer").status, Status::Done);
 }
 
-/// A stream of which node 1 has one end, and the test the other; and what it lives by.
-async fn stream(rig: &Rig) -> (Duplex, Duplex, [MemoryTransport; 2]) {
-    let (a, b) = (rig.network.endpoint("a"), rig.network.endpoint("b"));
-    let mut to = rig::member(9);
-    (to.identity, to.address) = (b.identity(), b.address());
-    let ours = a.connect(&to, Lane::Snapshot).await.expect("open");
-    let theirs = b.accept().await.expect("open").stream;
-    (ours, theirs, [a, b])
-}
-
 /// Receives a snapshot of which so many frames arrive; the sender stays and says no more.
 async fn receive(frames: &[&[u8]]) -> Result<(), ReceiveError> {
     let rig = rig::start(2).await;
-    let (mut ours, theirs, _endpoints) = stream(&rig).await;
+    let (mut ours, theirs, _endpoints) = rig::stream(&rig).await;
     let covers = from_log_id(LogId::new(5, 9));
     let begin = SnapshotBegin { vote: rig::vote(2, true), covers, len: 99, fingerprint: None };
     let begin = wire::snapshot_begin(GroupId::MAIN, &begin);

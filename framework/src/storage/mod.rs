@@ -255,8 +255,9 @@ pub trait Storage: Send + Sync + 'static {
     /// How many bytes a snapshot may take now, as far as can be told; `None` when it cannot.
     ///
     /// One that found no room ([`StorageError::Full`]), as this says, is taken again once it says that there
-    /// is some. Without it, or when it says that there is, that is tried after a minute, and more seldom each
-    /// time, and so is one of which nobody knows how long it will be. The default is `None`.
+    /// is some. Without it, or when it says that there is, together with what that one took and may give back
+    /// late, that is tried after a minute, and more seldom each time, and so is one of which nobody knows how
+    /// long it will be. The default is `None`.
     ///
     /// # Contract
     /// - Never less than one may take, or it would come late
@@ -265,8 +266,9 @@ pub trait Storage: Send + Sync + 'static {
     ///   goes on with it, or it goes (`room_for_a_snapshot_includes_what_is_held_of_it`).
     ///
     /// # Called by
-    /// the engine, before it takes a snapshot and after one that found no room. It may wait for a flush of
-    /// the snapshots, and for nothing else.
+    /// the engine, before it takes a snapshot, every second while one waits for room, and after one that
+    /// found none. It may wait while a snapshot is begun, opened, committed or removed, with what is flushed
+    /// for that, and for nothing else: not for the log, nor for what is still to arrive of one.
     fn snapshot_room(&self) -> Option<u64> {
         None
     }

@@ -270,8 +270,11 @@ pub fn resumed_snapshots_of_groups_do_not_mix<H: StorageHarness>() {
     });
 }
 
-/// What is held of a snapshot is room for the rest of it: a storage that says how much there is never says
-/// less than the whole snapshot then takes.
+/// What is held of a snapshot is room for the rest of it, whether it broke off or is still being written: a
+/// storage that says how much there is never says less than is held, or than the whole snapshot then takes.
+///
+/// In places with much more room than a snapshot takes it shows nothing of a storage that leaves out what
+/// is held: that says enough in any case.
 pub fn room_for_a_snapshot_includes_what_is_held_of_it<H: StorageHarness>() {
     run::<H, _>("room_for_a_snapshot_includes_what_is_held_of_it", || async {
         let mut store = Store::<H>::with_group().await;
@@ -279,13 +282,19 @@ pub fn room_for_a_snapshot_includes_what_is_held_of_it<H: StorageHarness>() {
         for (end, when) in [(20_000, "at first"), (30_000, "once it broke off"), (LEN, "after a reopen")] {
             let said = store.storage.snapshot_room();
             let (mut writer, held) = sent.resume(&store, when).await;
-            sent.put(writer.as_mut(), held..end.max(held)).await.expect("a chunk is written");
+            let took = end.max(held);
+            sent.put(writer.as_mut(), held..took).await.expect("a chunk is written");
+            // Another writer would go on with it.
+            let meanwhile = store.storage.snapshot_room();
+            assert!(
+                meanwhile.is_none_or(|meanwhile| meanwhile >= took as u64),
+                "{when}, while it is written: room for {meanwhile:?} bytes, and {took} are there"
+            );
             if end == LEN {
                 writer.commit(COVERS).await.expect("the snapshot is committed");
             } else {
                 drop(writer);
             }
-            let took = end.max(held);
             assert!(
                 said.is_none_or(|said| said >= took as u64),
                 "{when}: room for {said:?} bytes, {held} were held, and {took} are there"

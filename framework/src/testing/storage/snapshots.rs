@@ -158,8 +158,8 @@ pub fn snapshots_of_groups_do_not_mix<H: StorageHarness>() {
     });
 }
 
-/// A storage that says how much room a snapshot has never says less than one then takes: one that did
-/// would be sent no snapshot any more after one that found no room. It may be asked while one is written.
+/// A storage that says how much room a snapshot has never says less than one then takes: to one that did
+/// the next would come late after one that found no room. It may be asked while one is written.
 pub fn room_for_a_snapshot_is_what_one_may_take<H: StorageHarness>() {
     run::<H, _>("room_for_a_snapshot_is_what_one_may_take", || async {
         const CHUNK: u64 = 256 << 10;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::panic::catch_unwind;
 
+use quorate::error::RestoreError;
 use redb::{
     Key, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableHandle, Value,
     WriteTransaction,
@@ -48,7 +49,7 @@ pub trait DeclaredTable: Send + Sync {
 
     /// Adds rows until `next` gives no more.
     #[doc(hidden)]
-    fn import(&self, txn: &WriteTransaction, next: &mut NextRow<'_>) -> io::Result<()>;
+    fn import(&self, txn: &WriteTransaction, next: &mut NextRow<'_>) -> Result<(), RestoreError>;
 }
 
 impl<K, V> DeclaredTable for TableDefinition<'static, K, V>
@@ -87,26 +88,28 @@ where
         Ok(())
     }
 
-    fn import(&self, txn: &WriteTransaction, next: &mut NextRow<'_>) -> io::Result<()> {
-        let mut table = txn.open_table(*self).map_err(TableError::from)?;
+    fn import(&self, txn: &WriteTransaction, next: &mut NextRow<'_>) -> Result<(), RestoreError> {
+        let failed = |error: TableError| RestoreError::Store { source: error.into() };
+        let mut table = txn.open_table(*self).map_err(|error| failed(error.into()))?;
         let (mut key, mut value) = (Vec::new(), Vec::new());
         while next(&mut key, &mut value)? {
             fits::<K>(&key)?;
             fits::<V>(&value)?;
-            table.insert(K::from_bytes(&key), V::from_bytes(&value)).map_err(TableError::from)?;
+            let inserted = table.insert(K::from_bytes(&key), V::from_bytes(&value));
+            inserted.map_err(|error| failed(error.into()))?;
         }
         Ok(())
     }
 }
 
 /// Whether bytes that came from elsewhere are a `T`: of others redb's types make nothing but a panic.
-fn fits<T: Value>(bytes: &[u8]) -> io::Result<()> {
+fn fits<T: Value>(bytes: &[u8]) -> Result<(), RestoreError> {
     let wide = T::fixed_width().is_none_or(|width| width == bytes.len());
     if wide && catch_unwind(|| drop(T::from_bytes(bytes))).is_ok() {
         return Ok(());
     }
-    let what = format!("{} bytes that are no {}", bytes.len(), T::type_name().name());
-    Err(io::Error::new(io::ErrorKind::InvalidData, what))
+    let detail = format!("{} bytes that are no {}", bytes.len(), T::type_name().name());
+    Err(RestoreError::Decode { detail })
 }
 
 fn declared<K: Key, V: Value>(
@@ -191,7 +194,7 @@ mod tests {
         assert!(fits::<u64>(&[1; 8]).is_ok() && fits::<&str>(b"text").is_ok());
         assert!(fits::<(&str, u64)>(<(&str, u64)>::as_bytes(&("text", 7)).as_ref()).is_ok());
         let error = fits::<u64>(&[1; 7]).expect_err("too short");
-        assert_eq!(error.to_string(), "7 bytes that are no u64");
+        assert_eq!(error.to_string(), "the snapshot cannot be decoded: 7 bytes that are no u64");
         assert!(fits::<&str>(&[0xff]).is_err() && fits::<(&str, u64)>(&[1, 2]).is_err());
     }
 }

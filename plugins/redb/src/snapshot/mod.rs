@@ -287,9 +287,13 @@ impl Snapshots {
         }
     }
 
-    /// Removes the part of a snapshot of `group` at `path`, and its record.
-    fn remove_partial(&self, group: GroupId, path: &Path) {
+    /// Removes the part of a snapshot of `group` at `path` that writer `number` has, and its record. Does
+    /// nothing once another has taken over.
+    fn remove_partial(&self, group: GroupId, number: u64, path: &Path) {
         let mut state = self.lock();
+        if state.owner(group) != Some(number) {
+            return;
+        }
         state.partial.remove(&group);
         if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
             remove_part(self.files.as_ref(), &self.dir, name);
@@ -322,13 +326,15 @@ impl Snapshots {
     }
 
     /// How many bytes a snapshot that arrives may take, when that is known. What there is of one is among
-    /// them: whoever resumes the next one of its group goes on with it, or removes it.
+    /// them: whoever resumes the next one of its group goes on with it, or removes it, and any other that
+    /// finds no room removes what nobody writes.
     pub(crate) fn room(&self) -> Option<u64> {
         // Nobody removes one, or goes on with it, between the two looks.
         let state = self.lock();
+        // In this order: what is written meanwhile may count twice, and never not at all.
+        let available = self.files.available(&self.dir).ok()?;
         let len = |name: &String| self.files.open(&self.dir.join(name)).and_then(|file| file.len());
         let there: u64 = state.partial.values().filter_map(|partial| len(&partial.name).ok()).sum();
-        let available = self.files.available(&self.dir).ok()?;
         Some(available.saturating_add(there).saturating_sub(self.floor))
     }
 
@@ -337,10 +343,12 @@ impl Snapshots {
         self.files.available(&self.dir).ok().map(|available| available.saturating_sub(self.floor))
     }
 
-    /// Fails when a snapshot would take the space that the log needs.
+    /// Fails when a snapshot would take the space that the log needs. What nobody writes of others goes
+    /// before that.
     fn check_room(&self, bytes: usize) -> Result<(), StorageError> {
         // Where it is not known, the write says that there is none.
-        if self.free().is_some_and(|free| free < bytes as u64) {
+        let lacks = || self.free().is_some_and(|free| free < bytes as u64);
+        if lacks() && (!self.give_up_parts() || lacks()) {
             return Err(StorageError::Full { doing: "write a snapshot" });
         }
         Ok(())
@@ -436,7 +444,30 @@ fn parse_name(text: &str) -> Option<(GroupId, LogId)> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use futures::executor::block_on;
+
     use super::*;
+    use crate::hooks::StdFiles;
+
+    #[test]
+    fn a_part_that_another_writer_has_taken_over_is_not_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Snapshots::open(Arc::new(StdFiles), dir.path().to_owned(), 0).expect("an empty one");
+        let (store, group) = (Arc::new(store), GroupId(0));
+        let id = SnapshotId { covers: LogId::new(1, 9), len: 100, fingerprint: 7 };
+        let first = store.resume(group, &id).expect("a sound disk").writer;
+        let mut second = store.resume(group, &id).expect("a sound disk").writer;
+        block_on(second.write(Bytes::from_static(b"ten bytes."))).expect("it has taken over");
+        let path = dir.path().join(partial::name(group, &id));
+        // So does the first when it was asked who has the file just before the second took it.
+        store.remove_partial(group, 0, &path);
+        assert!(path.exists(), "the second writes it");
+        block_on(second.write(Bytes::from_static(b"ten bytes."))).expect("it has it still");
+        drop(first);
+        store.remove_partial(group, 1, &path);
+        assert!(!path.exists(), "its own");
+    }
 
     #[test]
     fn a_name_says_what_the_file_covers() {

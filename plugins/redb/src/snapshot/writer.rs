@@ -78,9 +78,9 @@ impl Writer {
     }
 
     fn remove(&mut self) {
-        if self.file.take().is_some() && self.owns() {
+        if self.file.take().is_some() {
             if self.kept.is_some() {
-                self.store.remove_partial(self.group, &self.path);
+                self.store.remove_partial(self.group, self.number, &self.path);
             } else {
                 remove(self.store.files.as_ref(), &self.path);
             }
@@ -118,7 +118,7 @@ impl SnapshotWriter for Writer {
             // Renamed: there is nothing to remove any more, but for the record.
             self.file = None;
             if self.kept.is_some() {
-                self.store.remove_partial(self.group, &self.path);
+                self.store.remove_partial(self.group, self.number, &self.path);
             }
         } else {
             // A newer one is there: nobody will go on with this.

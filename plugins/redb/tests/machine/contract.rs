@@ -1,5 +1,8 @@
 //! The contract of a durable machine, one bullet after the other.
 
+use std::io::Read;
+
+use quorate::error::RestoreError;
 use quorate::state_machine::DurableStateMachine;
 
 use crate::common::*;
@@ -66,6 +69,15 @@ fn a_snapshot_larger_than_the_cache_comes_back() {
     assert_eq!(commands(&other), 2000);
 }
 
+/// A disk that does not read.
+struct NoDisk;
+
+impl Read for NoDisk {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::other("the disk does not read"))
+    }
+}
+
 #[test]
 fn a_damaged_snapshot_leaves_the_old_state() {
     let (dir, machine) = temporary();
@@ -87,6 +99,18 @@ fn a_damaged_snapshot_leaves_the_old_state() {
     other[name] = b'T';
     let error = restore(&machine, 30, &other).expect_err("a table of another machine");
     assert!(error.to_string().contains("`Totals` is none of this machine's"), "{error}");
+    let row = [&1_u32.to_le_bytes()[..], &8_u32.to_le_bytes(), b"a"].concat();
+    let key = bytes.windows(9).position(|window| window == row).expect("the row of `a`") + 8;
+    let mut other = bytes.clone();
+    other[key] = 0xff;
+    let error = restore(&machine, 30, &other).expect_err("a name that is no text");
+    assert!(
+        matches!(&error, RestoreError::Decode { detail } if detail == "1 bytes that are no &str"),
+        "{error:?}"
+    );
+    let mut ends = bytes[..key].chain(NoDisk);
+    let error = machine.restore(b"30", &mut ends).expect_err("it cannot be read");
+    assert!(matches!(error, RestoreError::Read(_)), "{error:?}");
     assert_eq!((total(&machine, "a"), record(&machine)), (Some(31), 31));
     let names: Vec<_> = std::fs::read_dir(dir.path()).expect("a directory").collect();
     assert_eq!(names.len(), 2, "the file and its lock, and nothing half made: {names:?}");

@@ -1,13 +1,13 @@
 //! A disk that runs full, and one that does not flush.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::executor::block_on;
 use futures::future::{FutureExt, pending};
 use quorate::error::StorageError;
-use quorate::storage::{Health, SnapshotId, Storage, Write};
+use quorate::storage::{Health, SnapshotId, SnapshotWriter, Storage, Write};
 use quorate::types::LogId;
 use quorate_redb::RedbStorage;
 use quorate_redb::hooks::Hooks;
@@ -35,6 +35,24 @@ fn open_on(disk: &Disk, low_water: u64, ballast: u64) -> RedbStorage {
 
 fn ballast_is_there(disk: &Disk) -> bool {
     disk.exists(Path::new("/n1/ballast"))
+}
+
+/// More than any disk here has room for.
+const LARGE: SnapshotId = SnapshotId { covers: LogId::new(1, 9), len: 1 << 30, fingerprint: 7 };
+
+/// The file of what has arrived of a snapshot of `G0`.
+fn part_of(id: &SnapshotId) -> PathBuf {
+    let SnapshotId { covers, len, fingerprint } = id;
+    format!("/n1/snap/g0-{covers}.{len}-{fingerprint:08x}.part").into()
+}
+
+/// The first 20 MiB of [`LARGE`] arrive.
+fn begin_a_part(storage: &RedbStorage) -> Box<dyn SnapshotWriter> {
+    let mut writer = block_on(storage.resume_snapshot(G0, &LARGE)).expect("a sound disk").writer;
+    for _ in 0..20 {
+        block_on(writer.write(vec![1; MIB as usize].into())).expect("room");
+    }
+    writer
 }
 
 /// Appends to `G0` from `at` until `stop`, and returns the end.
@@ -400,6 +418,9 @@ fn what_is_kept_of_a_snapshot_that_broke_off_is_room_for_the_rest_of_it() {
         assert!(after <= before && before - after < MIB, "{when}: room for {after}, and before {before}");
     };
     is_as_before("while it is written, as another writer may take it over");
+    disk.grow_after_a_look(&part_of(&id), 2 * MIB);
+    let meanwhile = room();
+    assert!(meanwhile + MIB > before, "what is written meanwhile counts, and once more at most: {meanwhile}");
     drop(writer);
     is_as_before("once it broke off");
     let mut resumed = block_on(storage.resume_snapshot(G0, &id)).expect("a sound disk");
@@ -417,21 +438,35 @@ fn what_is_kept_of_a_snapshot_that_broke_off_goes_when_space_is_short() {
     let disk = Disk::default();
     disk.set_capacity(100 * MIB);
     let storage = open_on(&disk, 16 * MIB, 4 * MIB);
-    let id = SnapshotId { covers: LogId::new(1, 9), len: 1 << 30, fingerprint: 7 };
-    let mut writer = block_on(storage.resume_snapshot(G0, &id)).expect("a sound disk").writer;
-    for _ in 0..20 {
-        block_on(writer.write(vec![1; MIB as usize].into())).expect("room");
-    }
-    let part = Path::new("/n1/snap/g0-T1-9.1073741824-00000007.part");
-    assert!(disk.exists(part));
+    let writer = begin_a_part(&storage);
+    assert!(disk.exists(&part_of(&LARGE)));
     // Room for the 20 MiB and little more.
     disk.set_capacity(disk.used() + 10 * MIB);
     let end = append_until(&storage, 0, |health| health == Health::Low);
-    assert!(disk.exists(part), "it is being written");
+    assert!(disk.exists(&part_of(&LARGE)), "it is being written");
     drop(writer);
     write(&storage, G0, append_of(G0, end..end + 1, 5000));
     block_on(storage.health().until(|health| *health == Health::Ok)).expect("room again");
-    assert!(!disk.exists(part));
+    assert!(!disk.exists(&part_of(&LARGE)));
+}
+
+#[test]
+fn what_is_kept_of_a_snapshot_that_broke_off_goes_before_another_finds_no_room() {
+    let disk = Disk::default();
+    disk.set_capacity(100 * MIB);
+    let storage = open_on(&disk, 16 * MIB, 4 * MIB);
+    let part = begin_a_part(&storage);
+    disk.set_capacity(disk.used() + 10 * MIB);
+    let room = storage.snapshot_room().expect("the disk is measured") / MIB;
+    let chunk = Bytes::from(vec![1; MIB as usize]);
+    // One that nobody could go on with, as from a leader that gives none a fingerprint.
+    let fits = || {
+        let mut writer = block_on(storage.snapshot_writer(G0)).expect("a sound disk");
+        (0..room).take_while(|_| block_on(writer.write(chunk.clone())).is_ok()).count() as u64
+    };
+    assert!(fits() <= 10 && disk.exists(&part_of(&LARGE)), "it is being written");
+    drop(part);
+    assert_eq!((fits(), disk.exists(&part_of(&LARGE))), (room, false));
 }
 
 #[test]
@@ -439,19 +474,13 @@ fn a_part_that_could_not_be_gone_on_with_goes_when_space_is_short() {
     let disk = Disk::default();
     disk.set_capacity(100 * MIB);
     let storage = open_on(&disk, 16 * MIB, 4 * MIB);
-    let id = SnapshotId { covers: LogId::new(1, 9), len: 1 << 30, fingerprint: 7 };
-    let mut writer = block_on(storage.resume_snapshot(G0, &id)).expect("a sound disk").writer;
-    for _ in 0..20 {
-        block_on(writer.write(vec![1; MIB as usize].into())).expect("room");
-    }
-    drop(writer);
-    let part = Path::new("/n1/snap/g0-T1-9.1073741824-00000007.part");
+    drop(begin_a_part(&storage));
     disk.fail_syncs(true);
-    assert!(block_on(storage.resume_snapshot(G0, &id)).is_err(), "its name is flushed first");
+    assert!(block_on(storage.resume_snapshot(G0, &LARGE)).is_err(), "its name is flushed first");
     disk.fail_syncs(false);
-    assert!(disk.exists(part));
+    assert!(disk.exists(&part_of(&LARGE)));
     disk.set_capacity(disk.used() + 10 * MIB);
-    append_until(&storage, 0, |_| !disk.exists(part));
+    append_until(&storage, 0, |_| !disk.exists(&part_of(&LARGE)));
 }
 
 #[test]

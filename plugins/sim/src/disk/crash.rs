@@ -9,6 +9,7 @@ use crate::rng::Rng;
 
 /// What a crash leaves of what was not flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Crash {
     /// Everything, in the memory of the operating system: only the process died. The next power cut
     /// takes what nobody has flushed until then.
@@ -20,7 +21,7 @@ pub enum Crash {
     Subset,
     /// Some sectors of some writes.
     Torn {
-        /// The bytes of a sector: 512 or 4,096.
+        /// The bytes of a sector, at least one: 512 or 4,096.
         sector: u64,
     },
 }

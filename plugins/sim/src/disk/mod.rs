@@ -28,6 +28,7 @@ use crate::runtime::SimSleep;
 
 /// How long commits take: before each of them the writer waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FlushTime {
     /// The least and the most, in milliseconds.
     pub usual_ms: (u64, u64),

@@ -135,9 +135,11 @@ fn name(run: &Run, machine: &str, place: Option<Place>) -> String {
     format!("{}.json", name.join("-"))
 }
 
-/// The last of `part` that fits into a name: letters and digits, and a dash for all between them.
+/// The last of `part` that fits into a name, of which it is one of five parts: letters and digits, and a
+/// dash for all between them.
 fn plain(part: &str) -> String {
-    const MOST: usize = 50;
+    // File systems take names of 255 bytes: five of these, and 36 with the seed.
+    const MOST: usize = 40;
     let words: Vec<&str> =
         part.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let whole = words.join("-");
@@ -153,15 +155,43 @@ pub(super) fn quoted(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::cluster::Setup;
+    use crate::run::{Finding, Panicked};
+    use crate::trace::Trace;
 
     #[test]
     fn a_name_of_a_file_has_nothing_that_a_file_system_refuses() {
         assert_eq!(plain("bank::books"), "bank-books");
         assert_eq!(plain("InTables<Documents>"), "InTables-Documents");
         assert_eq!(plain("panic at src/lib.rs:12"), "panic-at-src-lib-rs-12");
-        assert_eq!(plain(&"long/".repeat(40)).len(), 49, "a name has an end");
+        assert_eq!(plain(&"long/".repeat(40)).len(), 39, "a name has an end");
         assert_eq!(plain(""), "");
+    }
+
+    #[test]
+    fn the_whole_name_of_a_file_is_one_that_a_file_system_takes() {
+        let long: &'static str = Box::leak("a".repeat(300).into_boxed_str());
+        let time = Duration::from_secs(1);
+        let panicked = Panicked { place: long.to_owned(), message: String::new(), backtrace: String::new() };
+        let setup = Setup { seed: u64::MAX, ..Setup::of_seed(1, time) };
+        let (finding, trace) = (Some(Finding::Panic(panicked)), Trace::default());
+        let run = Run { setup, finding, cut_off: None, report: None, trace, took: time };
+        let place = Place {
+            package: long,
+            program: None,
+            module: long,
+            test: long,
+            file: "",
+            manifest: "",
+            tmpdir: None,
+        };
+        let name = name(&run, long, Some(place));
+        let parts = [&"a".repeat(40); 5].map(String::as_str).join("-");
+        assert_eq!(name, format!("{parts}-seed-{}.json", u64::MAX));
+        assert!(name.len() <= 255, "{} bytes", name.len());
     }
 
     #[test]

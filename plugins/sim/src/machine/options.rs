@@ -70,7 +70,13 @@ pub enum Faults {
 }
 
 impl Faults {
-    /// A plan of your own, by seed, number of nodes and duration.
+    /// A plan of your own, by seed, number of nodes and duration. It names nodes 1 to that number, and
+    /// leaves a majority of them: fewer than half, all told, may lose their disks ([`Fault::Rot`], [`Fault::Wipe`]) or
+    /// be of a minority that something lasts at. A run with another fails, and says so
+    /// ([`Plan::fits`]).
+    ///
+    /// [`Fault::Rot`]: crate::plan::Fault::Rot
+    /// [`Fault::Wipe`]: crate::plan::Fault::Wipe
     pub fn own(plan: impl Fn(u64, u64, Duration) -> Plan + Send + Sync + 'static) -> Self {
         Self::Own(Arc::new(plan))
     }

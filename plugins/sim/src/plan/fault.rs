@@ -9,6 +9,7 @@ use crate::wire::LinkTime;
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Fault {
     /// The process or machine of a node stops, and starts again.
     Crash {
@@ -239,6 +240,41 @@ impl Fault {
             | Self::HalfOpen { gone: a, left: b } => vec![a, b],
             Self::Split { half, .. } => (0..64).filter(|node| half & (1 << node) != 0).collect(),
             Self::BreakSnapshot { .. } | Self::IsolateLeader { .. } | Self::CrashLeader { .. } => Vec::new(),
+        }
+    }
+
+    /// What the crash leaves that it has.
+    pub(super) fn crash(&self) -> Option<Crash> {
+        match *self {
+            Self::Crash { crash, .. }
+            | Self::Fuse { crash, .. }
+            | Self::SnapshotFuse { crash, .. }
+            | Self::CrashLeader { crash, .. } => Some(crash),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_misspelt_in_a_fault_is_told() {
+        let (down, time) = (Duration::from_secs(1), Duration::from_secs(1));
+        for (fault, word) in [
+            (Fault::Crash { node: 1, crash: Crash::LoseAll, down, again_at: Some(3) }, "again_at"),
+            (Fault::CrashLeader { crash: Crash::Torn { sector: 512 }, down }, "sector"),
+            (Fault::SlowLinks { node: 1, link: LinkTime::default(), time }, "late_ms"),
+            (Fault::SlowDisk { node: 1, flush: FlushTime::default(), time }, "slow_ms"),
+        ] {
+            let text = serde_json::to_string(&fault).expect("numbers and words");
+            assert_eq!(serde_json::from_str::<Fault>(&text).ok(), Some(fault), "{text}");
+            let right = format!("\"{word}\":");
+            // Beside the right one, or its absence could be what is told.
+            let misspelt = text.replacen(&right, &format!("\"{word}s\":1,{right}"), 1);
+            let told = serde_json::from_str::<Fault>(&misspelt).expect_err(&misspelt).to_string();
+            assert!(told.starts_with(&format!("unknown field `{word}s`")), "{told}");
         }
     }
 }

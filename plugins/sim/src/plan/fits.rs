@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Fault, Lasting, Plan, Planned};
+use crate::disk::Crash;
 
 /// Why a plan is none for a cluster of so many nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,11 @@ pub enum Misfit {
         node: u64,
         /// How many nodes there are.
         nodes: u64,
+    },
+    /// A crash tears sectors of no bytes.
+    Sector {
+        /// Which one.
+        planned: Box<Planned>,
     },
     /// No majority would be left: what lasts, or takes disks, is a minority's.
     NoMajority {
@@ -46,6 +52,14 @@ impl fmt::Display for Misfit {
                 write!(f, "the minority names n{node}")?;
                 nodes
             }
+            Self::Sector { planned } => {
+                let Planned { at, fault } = &**planned;
+                return write!(
+                    f,
+                    "the fault at {:.6}s, {fault:?}, tears sectors of 0 bytes, and a sector has at least 1",
+                    at.as_secs_f64()
+                );
+            }
             Self::NoMajority { who, nodes } => {
                 let who: Vec<String> = who.iter().map(|node| format!("n{node}")).collect();
                 let who = who.join(", ");
@@ -65,48 +79,65 @@ impl fmt::Display for Misfit {
 
 impl std::error::Error for Misfit {}
 
+/// How many of so many nodes leave a majority when they are gone.
+fn at_most(nodes: u64) -> usize {
+    nodes.saturating_sub(1) as usize / 2
+}
+
 impl Plan {
+    /// Who is ill in the end, or loses a disk by one of `faults`.
+    fn lost<'a>(&self, faults: impl IntoIterator<Item = &'a Planned>) -> BTreeSet<u64> {
+        let lose = faults.into_iter().filter_map(|planned| match planned.fault {
+            Fault::Rot { node, .. } | Fault::Wipe { node } => Some(node),
+            _ => None,
+        });
+        let lasts = self.minority.iter().copied().filter(|_| self.lasting != Lasting::Nothing);
+        lose.chain(lasts).collect()
+    }
+
     /// Whether it names no node but 1 to `nodes`, and leaves a majority of them well in the end, with their
     /// disks.
     ///
     /// # Errors
-    /// The first that it names besides, or who they are of whom there are too many.
+    /// The first that it names besides, the first crash that there cannot be, or who they are of whom there
+    /// are too many.
     pub fn fits(&self, nodes: u64) -> Result<(), Misfit> {
         let is_not_there = |node: &u64| !(1..=nodes).contains(node);
         for planned in &self.faults {
             if let Some(node) = planned.fault.nodes().into_iter().find(is_not_there) {
                 return Err(Misfit::Fault { planned: Box::new(*planned), node, nodes });
             }
+            if planned.fault.crash() == Some(Crash::Torn { sector: 0 }) {
+                return Err(Misfit::Sector { planned: Box::new(*planned) });
+            }
         }
         if let Some(node) = self.minority.iter().copied().find(is_not_there) {
             return Err(Misfit::Minority { node, nodes });
         }
-        let lose = self.faults.iter().filter_map(|planned| match planned.fault {
-            Fault::Rot { node, .. } | Fault::Wipe { node } => Some(node),
-            _ => None,
-        });
-        let lasts = self.minority.iter().copied().filter(|_| self.lasting != Lasting::Nothing);
-        let who: BTreeSet<u64> = lose.chain(lasts).collect();
-        if who.len() as u64 > (nodes - 1) / 2 {
+        let who = self.lost(&self.faults);
+        if who.len() > at_most(nodes) {
             return Err(Misfit::NoMajority { who: who.into_iter().collect(), nodes });
         }
         Ok(())
     }
 
     /// Leaves out what is about other nodes than 1 to `nodes`, and makes the minority one of so many. Who
-    /// is not of the minority any more loses no disk.
+    /// is not of the minority any more loses no disk, nor does anybody who would leave no majority: what
+    /// fitted more nodes fits these.
     pub(crate) fn cut_down_to(&mut self, nodes: u64) {
         let all = (2 << nodes) - 2;
         let before = self.minority.clone();
         self.minority.retain(|node| *node <= nodes);
-        self.minority.truncate((nodes as usize).saturating_sub(1) / 2);
-        let stays = |fault: &mut Fault| match fault {
+        self.minority.truncate(at_most(nodes));
+        let mut lost = self.lost([]);
+        let mut stays = |fault: &mut Fault| match fault {
             Fault::Split { half, .. } => {
                 *half &= all;
                 *half != 0 && *half != all
             }
             Fault::Rot { node, .. } | Fault::Wipe { node } => {
-                *node <= nodes && before.contains(node) == self.minority.contains(node)
+                let stays = *node <= nodes && before.contains(node) == self.minority.contains(node);
+                stays && (lost.contains(node) || lost.len() < at_most(nodes) && lost.insert(*node))
             }
             _ => fault.nodes().iter().all(|node| *node <= nodes),
         };
@@ -142,6 +173,7 @@ mod tests {
         assert!(!fits(&[], Lasting::Mute, &[1, 2], 3));
         assert!(!fits(&[1, 2], Lasting::Nothing, &[], 4));
         assert!(!fits(&[1], Lasting::Nothing, &[], 1));
+        assert!(fits(&[], Lasting::Nothing, &[], 0), "nothing goes wrong with nobody");
         let plan = Plan { faults: wipes(&[2]), lasting: Lasting::Down, minority: vec![1] };
         let told = plan.fits(3).expect_err("too many").to_string();
         assert_eq!(told, "what lasts, or takes a disk, is of n1, n2, which leaves no majority of 3 nodes");
@@ -177,6 +209,51 @@ mod tests {
         assert_eq!(told, "the fault at 2.000000s, Shutdown { node: 4 }, names n4, and there are n1 to n3");
         let minority = Plan { minority: vec![2], ..Plan::calm() }.fits(1).expect_err("there is no n2");
         assert_eq!(minority.to_string(), "the minority names n2, and there is n1 alone");
+    }
+
+    #[test]
+    fn a_plan_tears_sectors_that_have_bytes() {
+        let down = Duration::from_secs(1);
+        let of = |sector| {
+            let crash = Crash::Torn { sector };
+            [
+                Fault::Crash { node: 1, crash, down, again_at: None },
+                Fault::Fuse { node: 1, changes: 1, crash, down },
+                Fault::SnapshotFuse { node: 1, changes: 1, crash, down },
+                Fault::CrashLeader { crash, down },
+            ]
+        };
+        for fault in of(1) {
+            assert_eq!(plan(fault).fits(3), Ok(()));
+        }
+        for fault in of(0) {
+            let planned = Box::new(Planned { at: Duration::from_secs(2), fault });
+            assert_eq!(plan(fault).fits(3), Err(Misfit::Sector { planned }));
+        }
+        let told = plan(of(0)[3]).fits(3).expect_err("no bytes").to_string();
+        assert_eq!(
+            told,
+            "the fault at 2.000000s, CrashLeader { crash: Torn { sector: 0 }, down: 1s }, tears sectors of 0 \
+             bytes, and a sector has at least 1"
+        );
+    }
+
+    #[test]
+    fn what_is_left_for_fewer_nodes_leaves_a_majority_of_them() {
+        let wipes = |lasting, minority: &[u64], nodes: &[u64]| {
+            let wipe = |node: &u64| plan(Fault::Wipe { node: *node }).faults[0];
+            Plan { faults: nodes.iter().map(wipe).collect(), lasting, minority: minority.to_vec() }
+        };
+        for (whole, left) in [
+            (wipes(Lasting::Deaf, &[1], &[2]), wipes(Lasting::Deaf, &[1], &[])),
+            (wipes(Lasting::Deaf, &[1], &[2, 1, 1]), wipes(Lasting::Deaf, &[1], &[1, 1])),
+            (wipes(Lasting::Nothing, &[1], &[2, 2, 1]), wipes(Lasting::Nothing, &[1], &[2, 2])),
+        ] {
+            assert_eq!(whole.fits(5), Ok(()));
+            let mut cut = whole.clone();
+            cut.cut_down_to(3);
+            assert_eq!((cut.fits(3), &cut), (Ok(()), &left), "of {whole:?}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::trace::Trace;
 
 /// How long frames take on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LinkTime {
     /// The least and the most, in microseconds.
     pub usual_us: (u64, u64),

@@ -49,8 +49,10 @@ pub(crate) trait Break: Send + Sync + 'static {
     const REMOVE: Remove = Remove::Sound;
     /// How much room there is for a snapshot, it says, whatever there is.
     const SNAPSHOT_ROOM: Option<u64> = None;
-    /// Whether there is none, it says, while a part of one is held.
+    /// Whether there is none, it says, while a part of one is held that nobody writes.
     const A_PART_TAKES_ALL_ROOM: bool = false;
+    /// Whether there is none, it says, while one is being written that can be gone on with.
+    const A_WRITER_TAKES_ALL_ROOM: bool = false;
     /// Whether making room truncates the log.
     const ROOM_TRUNCATES: bool = false;
     /// What it does with a snapshot that breaks off on its way.
@@ -269,10 +271,13 @@ impl<B: Break> Storage for Broken<B> {
     }
 
     fn snapshot_room(&self) -> Option<u64> {
-        if B::A_PART_TAKES_ALL_ROOM {
-            return Some(if self.place.parts.is_empty() { u64::MAX } else { 0 });
-        }
-        B::SNAPSHOT_ROOM
+        let parts = &self.place.parts;
+        let taken = match (B::A_PART_TAKES_ALL_ROOM, B::A_WRITER_TAKES_ALL_ROOM) {
+            (false, false) => return B::SNAPSHOT_ROOM,
+            (part, _) if !parts.is_written() => part && !parts.is_empty(),
+            (_, writer) => writer,
+        };
+        Some(if taken { 0 } else { u64::MAX })
     }
 
     fn make_room(&self, wanted: bool) {

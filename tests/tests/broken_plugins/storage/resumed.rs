@@ -52,6 +52,8 @@ struct Part {
 struct Kept {
     parts: BTreeMap<GroupId, Part>,
     writers: u64,
+    /// How many writers there are that are not gone.
+    alive: u64,
 }
 
 /// What is kept of the snapshots of all groups. A clone is the same.
@@ -62,6 +64,11 @@ impl Parts {
     /// Whether nothing is held of any snapshot.
     pub(crate) fn is_empty(&self) -> bool {
         lock(&self.0).parts.values().all(|part| part.bytes.is_empty())
+    }
+
+    /// Whether any snapshot is being written.
+    pub(crate) fn is_written(&self) -> bool {
+        lock(&self.0).alive > 0
     }
 
     /// The power fails.
@@ -93,6 +100,7 @@ pub(crate) fn resume(
     let slot = if how == Resume::MixesGroups { GroupId(0) } else { group };
     let mut kept = lock(&parts.0);
     kept.writers += 1;
+    kept.alive += 1;
     let owner = kept.writers;
     let same = |part: &Part| match how {
         Resume::IgnoresTheFingerprint => (part.id.covers, part.id.len) == (id.covers, id.len),
@@ -170,6 +178,7 @@ impl SnapshotWriter for PartWriter {
 
 impl Drop for PartWriter {
     fn drop(&mut self) {
+        lock(&self.parts.0).alive -= 1;
         let how = self.how;
         let bytes = self.own(|part| {
             if how != Resume::TellsEarly && how != Resume::Tears {

@@ -110,6 +110,19 @@ fn says_that_what_is_held_of_a_snapshot_leaves_no_room() {
     );
 }
 
+broken!(LetsAWriterTakeAllRoom: const A_WRITER_TAKES_ALL_ROOM: bool = true;);
+
+#[test]
+fn says_that_what_is_being_written_of_a_snapshot_leaves_no_room() {
+    assert_fails(
+        functions::<Broken<LetsAWriterTakeAllRoom>>(),
+        &[(
+            "room_for_a_snapshot_includes_what_is_held_of_it",
+            "at first, while it is written: room for Some(0) bytes, and 20000 are there",
+        )],
+    );
+}
+
 broken!(HoldsAHole: const RESUME: Resume = Resume::HoldsAHole;);
 
 #[test]

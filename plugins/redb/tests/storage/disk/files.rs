@@ -73,7 +73,9 @@ impl WriteFile for Handle {
 
 impl ReadFile for Handle {
     fn len(&self) -> io::Result<u64> {
-        StorageBackend::len(self)
+        let len = StorageBackend::len(self)?;
+        self.state()?.looked()?;
+        Ok(len)
     }
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         StorageBackend::read(self, offset, buffer)
@@ -194,6 +196,8 @@ impl Files for Disk {
         let mut state = Disk::lock(self);
         state.looks += 1;
         self.counted.notify_waiters();
-        Ok(state.capacity.unwrap_or(u64::MAX).saturating_sub(state.used()))
+        let available = state.capacity.unwrap_or(u64::MAX).saturating_sub(state.used());
+        state.looked()?;
+        Ok(available)
     }
 }

@@ -117,6 +117,8 @@ struct State {
     looks: u64,
     /// How many files were created in each directory.
     created: BTreeMap<PathBuf, u64>,
+    /// The file that grows after the next look at space or a length, and by how many bytes.
+    grows: Option<(PathBuf, u64)>,
 }
 
 /// The disk. A clone is the same disk.
@@ -227,6 +229,12 @@ impl Disk {
     /// How often it was asked how much space there is.
     pub(crate) fn looks(&self) -> u64 {
         self.lock().looks
+    }
+
+    /// Somebody adds so many bytes to a file after the next look at the space there is, or at the length of a
+    /// file beside redb's.
+    pub(crate) fn grow_after_a_look(&self, path: &Path, bytes: u64) {
+        self.lock().grows = Some((path.to_owned(), bytes));
     }
 
     /// Waits until what was looked at or created so far is as wanted.
@@ -383,6 +391,14 @@ impl State {
         self.inodes.insert(inode, Inode::default());
         self.rename_to(Naming::Put(path.to_owned(), inode));
         Ok(inode)
+    }
+
+    /// It was looked at space or a length.
+    fn looked(&mut self) -> io::Result<()> {
+        let Some((path, bytes)) = self.grows.take() else { return Ok(()) };
+        let inode = self.find(&path)?;
+        let end = self.inodes[&inode].live.len() as u64;
+        self.apply(inode, Change::Write(end, vec![1; bytes as usize]))
     }
 
     fn rename_to(&mut self, naming: Naming) {

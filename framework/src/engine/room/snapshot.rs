@@ -1,26 +1,15 @@
-//! What is taken while there is little room on the disk, and who is asked for some.
+//! Whether a snapshot is taken, and what is remembered of one that found no room.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::raft::AppendEntriesRequest;
-
-use super::applier::Applier;
-use super::group::{Group, Library};
-use super::receive::ReceiveError;
-use super::runtime::{Runtime, now};
-use super::types::{Entry, Payload, RaftLogId, TypeConfig};
+use super::{LOOK_AGAIN, LOOKS, Room, Short};
+use crate::engine::group::Group;
+use crate::engine::receive::ReceiveError;
+use crate::engine::runtime::{Runtime, now};
 use crate::error::{RestoreError, StorageError};
-use crate::storage::{Health, Storage};
+use crate::storage::Health;
 
-/// How many bytes an entry without commands may have that is taken while room is short.
-const SMALL: usize = 64 << 10;
-/// How often it is looked for room while somebody waits for it, and how many times.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-const LOOKS: usize = 5;
-/// What part of what may be under way is taken of earlier leaders while room is short.
-const TAIL: usize = 8;
 /// For how long a snapshot counts as too large that turned out to be; twice as long when it is tried
 /// again soon after.
 const BELIEVED: Duration = Duration::from_mins(1);
@@ -32,48 +21,8 @@ const AT_LEAST: u64 = 1 << 20;
 /// than what came and so much, and yet none for it, does not see what it lacks: a quota, or another limit.
 const A_CHUNK: u64 = 4 << 20;
 
-/// The room of one group.
-pub(super) struct Room<RT: Runtime> {
-    storage: Arc<dyn Storage>,
-    state: Mutex<State<RT>>,
-}
-
-struct State<RT: Runtime> {
-    /// How many are short of room.
-    short: usize,
-    /// Whether a snapshot is being installed, or waits for it.
-    installing: bool,
-    /// A snapshot that was begun and for which there was none.
-    too_large: Option<TooLarge<RT>>,
-    tail: Tail,
-}
-
-/// Commands of earlier leaders that were taken since the last entries that found room: by index, their
-/// length. What is sent again counts once.
-#[derive(Default)]
-struct Tail(BTreeMap<u64, usize>);
-
-impl Tail {
-    /// How many of the first of these entries, of index and length, are taken as well, of at most `limit`
-    /// bytes; the first append is, however long. They take the place of whatever the log has from there on.
-    fn takes(&mut self, entries: &[(u64, usize)], limit: usize) -> usize {
-        let Some((from, _)) = entries.first() else { return 0 };
-        let kept: usize = self.0.range(..from).map(|(_, bytes)| bytes).sum();
-        let mut sum = kept;
-        let fits = |(_, bytes): &&(u64, usize)| {
-            sum += bytes;
-            sum == kept || kept == 0 || sum <= limit
-        };
-        let taken = entries.iter().take_while(fits).count();
-        if taken > 0 {
-            drop(self.0.split_off(from));
-            self.0.extend(entries[..taken].iter().copied().filter(|(_, bytes)| *bytes > 0));
-        }
-        taken
-    }
-}
-
-struct TooLarge<RT: Runtime> {
+/// A snapshot for which there was no room.
+pub(super) struct TooLarge<RT: Runtime> {
     /// How long it is, or for how much of it there was room.
     bytes: u64,
     lacked: Lacked,
@@ -82,15 +31,15 @@ struct TooLarge<RT: Runtime> {
 }
 
 /// A snapshot that was begun.
-pub(super) struct Attempt<RT: Runtime> {
+pub(in crate::engine) struct Attempt<RT: Runtime> {
     /// How long it is; 0 is not known.
-    pub(super) len: u64,
+    pub(in crate::engine) len: u64,
     /// How much of it came, what found no room included.
-    pub(super) received: u64,
+    pub(in crate::engine) received: u64,
     /// How much room for it the storage had said that there was.
-    pub(super) said: Option<u64>,
+    pub(in crate::engine) said: Option<u64>,
     /// When it was begun.
-    pub(super) begun: RT::Instant,
+    pub(in crate::engine) begun: RT::Instant,
 }
 
 /// Who had no room.
@@ -104,63 +53,14 @@ enum Lacked {
     Unknown,
 }
 
-/// Somebody is short of room, until it is dropped.
-pub(super) struct Short<RT: Runtime>(Arc<Room<RT>>);
-
 /// A snapshot is being installed, until it is dropped: no other is taken meanwhile, and what others gave
 /// back for it they do not take again.
-pub(super) struct Installing<RT: Runtime> {
+pub(in crate::engine) struct Installing<RT: Runtime> {
     room: Arc<Room<RT>>,
     _short: Option<Short<RT>>,
 }
 
 impl<RT: Runtime> Room<RT> {
-    pub(super) fn new(storage: Arc<dyn Storage>) -> Arc<Self> {
-        let state = State { short: 0, installing: false, too_large: None, tail: Tail::default() };
-        Arc::new(Self { storage, state: Mutex::new(state) })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State<RT>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks the storage for what it can spare: its file and the machine's may be on one disk.
-    pub(super) fn short(self: &Arc<Self>) -> Short<RT> {
-        let mut state = self.state();
-        state.short += 1;
-        // Under the lock: the last word is the right one.
-        self.storage.make_room(true);
-        Short(self.clone())
-    }
-
-    /// Waits a while until a snapshot of so many bytes can be restored, and says whether it can. What
-    /// others gave back for it they do not take again before what this gives is dropped.
-    pub(super) async fn wait(
-        self: &Arc<Self>,
-        applier: &Arc<Applier>,
-        snapshot_bytes: u64,
-    ) -> (Option<Short<RT>>, Result<(), RestoreError>) {
-        self.look(applier, snapshot_bytes, LOOKS).await
-    }
-
-    async fn look(
-        self: &Arc<Self>,
-        applier: &Arc<Applier>,
-        snapshot_bytes: u64,
-        looks: usize,
-    ) -> (Option<Short<RT>>, Result<(), RestoreError>) {
-        let mut short = None;
-        for _ in 0..looks {
-            match applier.room_for::<RT>(snapshot_bytes).await {
-                Err(RestoreError::NoRoom { .. }) => short = short.or_else(|| Some(self.short())),
-                looked => return (short, looked),
-            }
-            RT::sleep(LOOK_AGAIN).await;
-        }
-        let looked = applier.room_for::<RT>(snapshot_bytes).await;
-        (short, looked)
-    }
-
     /// For how much there must be room before a snapshot of so many bytes is taken, of which 0 is not
     /// known. `None` when none is taken whatever room the machine has.
     fn needed(&self, bytes: u64) -> Option<u64> {
@@ -193,24 +93,24 @@ impl<RT: Runtime> Room<RT> {
     }
 
     /// How much room the storage says that a snapshot has.
-    pub(super) fn said(&self) -> Option<u64> {
+    pub(in crate::engine) fn said(&self) -> Option<u64> {
         self.storage.snapshot_room()
     }
 
     /// Takes note of a snapshot that did not fit, once it has given back the room that it took.
-    pub(super) fn failed(&self, error: &ReceiveError, attempt: &Attempt<RT>) {
+    pub(in crate::engine) fn failed(&self, error: &ReceiveError, attempt: &Attempt<RT>) {
         let Attempt { len, received, said, begun } = *attempt;
         let (lacked, bytes) = match error {
             ReceiveError::Restore(RestoreError::NoRoom { .. }) => (Lacked::Machine, len.max(received)),
             ReceiveError::Storage(StorageError::Full { .. }) => {
-                let says = self.said();
+                // What it took may come back late. The least of these is no less than there is again by then,
+                // unless others give some back, and more than that is asked for: none is taken at once.
+                let says = self.said().map(|says| says.saturating_add(received));
                 let enough = if len > 0 { len } else { received.saturating_add(A_CHUNK) };
-                let too_little = |says: Option<u64>| says.is_some_and(|says| says < enough);
-                // Others may have taken the room meanwhile. One that had said that there was enough, and says
-                // so again, cannot tell when there is.
-                let says_so = too_little(says) || len > 0 && too_little(said);
-                let bytes = if len > 0 { len } else { says.unwrap_or(received) };
-                (if says_so { Lacked::Storage } else { Lacked::Unknown }, bytes)
+                let too_little = [says, said].into_iter().flatten().filter(|room| *room < enough).min();
+                let bytes = if len > 0 { len } else { too_little.unwrap_or(received) };
+                // One that had said that there was enough, and says so again, cannot tell when there is.
+                (if too_little.is_some() { Lacked::Storage } else { Lacked::Unknown }, bytes)
             }
             _ => return,
         };
@@ -222,7 +122,10 @@ impl<RT: Runtime> Room<RT> {
     }
 
     /// A snapshot is installed from now on; `None` while another is.
-    pub(super) fn installing(self: &Arc<Self>, short: Option<Short<RT>>) -> Option<Installing<RT>> {
+    pub(in crate::engine) fn installing(
+        self: &Arc<Self>,
+        short: Option<Short<RT>>,
+    ) -> Option<Installing<RT>> {
         let mut state = self.state();
         if state.installing {
             return None;
@@ -230,16 +133,11 @@ impl<RT: Runtime> Room<RT> {
         state.installing = true;
         Some(Installing { room: self.clone(), _short: short })
     }
-
-    /// Neither storage nor machine are short of room any more.
-    pub(super) fn is_back(&self) {
-        self.state().tail = Tail::default();
-    }
 }
 
 impl<RT: Runtime> Installing<RT> {
     /// It is restored.
-    pub(super) fn done(self) {
+    pub(in crate::engine) fn done(self) {
         self.room.state().too_large = None;
     }
 }
@@ -250,87 +148,10 @@ impl<RT: Runtime> Drop for Installing<RT> {
     }
 }
 
-impl<RT: Runtime> Drop for Short<RT> {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.short -= 1;
-        if state.short == 0 {
-            self.0.storage.make_room(false);
-        }
-    }
-}
-
 impl<RT: Runtime> Group<RT> {
-    /// How many of the first entries of an append are taken. `last` is the last entry that came over the
-    /// same stream, which may not be in the log yet.
-    ///
-    /// While room is short those without commands are: elections, changes of members and deadlines
-    /// append them, they are few and small, and without them a majority that is short of room could
-    /// have no leader that serves. Nor could it while commands of an earlier leader stand before them
-    /// in the log: some of those are taken. New commands are refused, and what lies behind them with them.
-    pub(super) async fn has_room_for(
-        &self,
-        request: &mut AppendEntriesRequest<TypeConfig<RT>>,
-        last: Option<RaftLogId>,
-    ) -> usize {
-        let (term, all) = (request.vote.leader_id.term, request.entries.len());
-        match self.health() {
-            Health::Ok => {
-                self.room.is_back();
-                all
-            }
-            // Refused anyway by the log, which has seen a later vote.
-            Health::Low if term < self.view.with(|view| view.term.0) => all,
-            Health::Low => {
-                let (matches, there) = self.last_known(request, last).await;
-                if !matches {
-                    // The log says so to the leader, and takes none of it.
-                    request.entries.clear();
-                    return 0;
-                }
-                let entries = &request.entries;
-                let small = |entry: &Entry| {
-                    entry.encoded.len() <= SMALL && !matches!(entry.payload, Payload::Commands(_))
-                };
-                let is_taken = |entry: &Entry| {
-                    let bytes = if small(entry) { 0 } else { entry.encoded.len() };
-                    (bytes == 0 || *entry.log_id.leader_id < term).then_some((entry.log_id.index, bytes))
-                };
-                let new = entries.partition_point(|entry| there >= Some(entry.log_id.index));
-                let left: Vec<_> = entries[new..].iter().map_while(is_taken).collect();
-                new + self.room.state().tail.takes(&left, self.max_unflushed() / TAIL)
-            }
-            _ => 0,
-        }
-    }
-
-    /// Whether the log has what stands before the entries of an append, and the index up to which it has
-    /// these: a leader that finds out how far it goes sends what it has already.
-    async fn last_known(
-        &self,
-        request: &AppendEntriesRequest<TypeConfig<RT>>,
-        last: Option<RaftLogId>,
-    ) -> (bool, Option<u64>) {
-        let committed = self.view.with(|view| view.committed).map(|committed| committed.index.0);
-        let before = request.prev_log_id;
-        let ids: Vec<RaftLogId> =
-            before.into_iter().chain(request.entries.iter().map(|it| it.log_id)).collect();
-        let look = move |raft: Library<RT>| async move {
-            let look = raft.with_raft_state(move |state| {
-                let has =
-                    |id: &&RaftLogId| Some(**id) == last || state.log_ids.get(id.index).as_ref() == Some(*id);
-                ids.iter().rev().find(has).map(|id| id.index)
-            });
-            look.await.ok().flatten()
-        };
-        // What is equal at one index is equal up to there, and so is what is committed.
-        let there = self.call(look).await.max(committed);
-        (before.is_none_or(|before| there >= Some(before.index)), there)
-    }
-
     /// Whether a snapshot of so many bytes is taken; 0 is not known. Answers after a while when there is
     /// no room, as the leader asks again at once.
-    pub(super) async fn admits(&self, bytes: u64) -> Result<Option<Short<RT>>, ReceiveError> {
+    pub(in crate::engine) async fn admits(&self, bytes: u64) -> Result<Option<Short<RT>>, ReceiveError> {
         let mut asked = None;
         for looks in (0..=LOOKS).rev() {
             // One of unknown length could be larger than all there is.
@@ -347,16 +168,6 @@ impl<RT: Runtime> Group<RT> {
         }
         Err(ReceiveError::NoRoom)
     }
-
-    /// Waits a while before a leader is told to come again.
-    pub(super) async fn put_off(&self) {
-        RT::sleep(LOOK_AGAIN).await;
-    }
-
-    /// Says that neither storage nor machine are short of room any more.
-    pub(crate) fn room_is_back(&self) {
-        self.room.is_back();
-    }
 }
 
 #[cfg(test)]
@@ -369,33 +180,6 @@ mod tests {
 
     fn room() -> Arc<Room<TokioRuntime>> {
         Room::new(Arc::new(MemoryStorage::new()))
-    }
-
-    #[test]
-    fn of_earlier_leaders_the_first_are_taken_and_then_no_more_than_the_limit() {
-        let mut tail = Tail::default();
-        assert_eq!(tail.takes(&[], 100), 0);
-        assert_eq!(tail.takes(&[(1, 200)], 100), 1, "one command may be larger than the limit");
-        assert_eq!(tail.takes(&[(2, 1)], 100), 0);
-        assert_eq!(tail.takes(&[(1, 200)], 100), 1, "it has that one");
-        let mut tail = Tail::default();
-        assert_eq!((tail.takes(&[(1, 60)], 100), tail.takes(&[(2, 40)], 100)), (1, 1));
-        assert_eq!(tail.takes(&[(3, 0), (4, 1), (5, 0)], 100), 1, "what is small is always taken");
-    }
-
-    #[test]
-    fn what_an_earlier_leader_left_counts_once_however_often_it_is_sent() {
-        let mut tail = Tail::default();
-        for _ in 0..10 {
-            assert_eq!(tail.takes(&[(1, 30), (2, 30)], 100), 2);
-        }
-        assert_eq!(tail.takes(&[(2, 30), (3, 40)], 100), 2);
-        assert_eq!(tail.takes(&[(4, 1)], 100), 0);
-        // Another leader's takes the place of all from there on, if it is taken.
-        assert_eq!(tail.takes(&[(2, 80)], 100), 0);
-        assert_eq!(tail.takes(&[(4, 1)], 100), 0, "nothing was replaced");
-        assert_eq!(tail.takes(&[(2, 0), (3, 70), (4, 1)], 100), 2);
-        assert_eq!(tail.0.values().sum::<usize>(), 100);
     }
 
     fn no_room() -> ReceiveError {
@@ -445,10 +229,12 @@ mod tests {
         let says = |bytes: u64| storage.set_snapshot_room(Some(bytes));
         // Of unknown length: it is longer than what there was room for.
         says(41 * MIB);
-        room.failed(&full(), &attempt(0, 40 * MIB, None, begun));
+        room.failed(&full(), &attempt(0, 40 * MIB, Some(41 * MIB), begun));
         assert_eq!(room.needed(0), None, "nothing has changed");
         says(47 * MIB);
         assert_eq!(room.needed(0), Some(41 * MIB + 41 * MIB / 8));
+        room.failed(&full(), &attempt(0, 40 * MIB, Some(41 * MIB), begun));
+        assert_eq!(room.needed(0), Some(41 * MIB + 41 * MIB / 8), "others gave back room meanwhile");
         says(100);
         room.failed(&full(), &attempt(0, 100, None, begun));
         says(200);
@@ -475,6 +261,30 @@ mod tests {
         }
         storage.set_snapshot_room(None);
         assert_eq!(room.needed(40 * MIB), Some(40 * MIB), "one that says nothing any more is tried");
+    }
+
+    #[test]
+    fn room_that_a_snapshot_gives_back_late_lets_none_in_at_once() {
+        const MIB: u64 = 1 << 20;
+        let begun = now::<TokioRuntime>();
+        // A quota that the storage does not see, and others that took some of the room.
+        for (len, received, said, left) in [
+            (40, 30, 90, 20),
+            (40, 30, 39, 9),
+            (0, 40, 60, 20),
+            (0, 40, 41, 1),
+            (0, 40, 41, 0),
+            (0, 8, 11, 3),
+        ] {
+            let storage = MemoryStorage::new();
+            let room = Room::<TokioRuntime>::new(Arc::new(storage.clone()));
+            storage.set_snapshot_room(Some(left * MIB));
+            room.failed(&full(), &attempt(len * MIB, received * MIB, Some(said * MIB), begun));
+            for back in [left, left + received / 2, (left + received).min(said)] {
+                storage.set_snapshot_room(Some(back * MIB));
+                assert_eq!(room.needed(len * MIB), None, "{len} {received} {said} {left} {back}");
+            }
+        }
     }
 
     #[test]
