@@ -106,4 +106,8 @@ pub enum Bug {
     LinkNotRedialled,
     /// A member is admitted with another disk than the one that is recorded.
     DiskNotCompared,
+    /// A learner is made a voter at once, whether or not its disk is recorded and it has caught up.
+    PromotedUnseen,
+    /// Members are changed whether or not a majority of the voters there would be is alive.
+    QuorumNotChecked,
 }
