@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Fault, Lasting, Plan, Planned};
+use super::{Fault, Lasting, Plan, Planned, SPARES};
 
 /// Why a plan is none for a cluster of so many nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,13 @@ pub enum Misfit {
         node: u64,
         /// How many nodes there are.
         nodes: u64,
+    },
+    /// A fault names a spare machine that is not there.
+    Spare {
+        /// Which fault.
+        planned: Box<Planned>,
+        /// The machine.
+        spare: u64,
     },
     /// The minority does so.
     Minority {
@@ -45,6 +52,14 @@ impl fmt::Display for Misfit {
             Self::Minority { node, nodes } => {
                 write!(f, "the minority names n{node}")?;
                 nodes
+            }
+            Self::Spare { planned, spare } => {
+                let Planned { at, fault } = &**planned;
+                let at = at.as_secs_f64();
+                return write!(
+                    f,
+                    "the fault at {at:.6}s, {fault:?}, names spare machine {spare}, and there are 1 to {SPARES}"
+                );
             }
             Self::NoMajority { who, nodes } => {
                 let who: Vec<String> = who.iter().map(|node| format!("n{node}")).collect();
@@ -76,6 +91,9 @@ impl Plan {
         for planned in &self.faults {
             if let Some(node) = planned.fault.nodes().into_iter().find(is_not_there) {
                 return Err(Misfit::Fault { planned: Box::new(*planned), node, nodes });
+            }
+            if let Some(spare) = planned.fault.spare().filter(|spare| !(1..=SPARES).contains(spare)) {
+                return Err(Misfit::Spare { planned: Box::new(*planned), spare });
             }
         }
         if let Some(node) = self.minority.iter().copied().find(is_not_there) {
@@ -175,6 +193,12 @@ mod tests {
         }
         let told = plan(Fault::Shutdown { node: 4 }).fits(3).expect_err("there is no n4").to_string();
         assert_eq!(told, "the fault at 2.000000s, Shutdown { node: 4 }, names n4, and there are n1 to n3");
+        let told = plan(Fault::Join { spare: 3 }).fits(3).expect_err("there are two").to_string();
+        assert_eq!(
+            told,
+            "the fault at 2.000000s, Join { spare: 3 }, names spare machine 3, and there are 1 to 2"
+        );
+        assert_eq!(plan(Fault::Replace { old: 3, spare: 2 }).fits(3), Ok(()));
         let minority = Plan { minority: vec![2], ..Plan::calm() }.fits(1).expect_err("there is no n2");
         assert_eq!(minority.to_string(), "the minority names n2, and there is n1 alone");
     }
