@@ -170,6 +170,7 @@ impl Backend for Face {
         let (phase, waiting_for, reason) = match &status.phase {
             Phase::Starting => ("starting", None, None),
             Phase::Joining { waiting_for, .. } => ("joining", Some(waiting_for), None),
+            Phase::Removed => ("removed", None, None),
             Phase::ShuttingDown => ("shutting_down", None, None),
             Phase::Stopped { reason } => ("stopped", None, Some(reason)),
             _ => ("running", None, None),

@@ -31,7 +31,7 @@ pub mod watch;
 #[path = "private.rs"]
 pub mod __private;
 
-pub use node::{Cluster, Node};
+pub use node::{Cluster, Node, Ticket};
 #[cfg(feature = "derive")]
 pub use quorate_macros::RaftStateMachine;
 /// The serde that [`prelude`] re-exports, for `#[serde(crate = "quorate::serde")]`.

@@ -5,10 +5,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use quorate::error::StartError;
+use quorate::node::Members;
 use quorate::node::config::Config;
 use quorate::node::status::{Phase, Role, Status};
-use quorate::types::{LogIndex, NodeId};
-use quorate::{Cluster as Membership, Node};
+use quorate::types::{LogIndex, Member, NodeId};
+use quorate::{Cluster as Membership, Node, Ticket};
 
 use crate::cut::{Cut, Cuts};
 use crate::ledger::{Ledger, LedgerClient, LedgerCommand};
@@ -23,7 +24,7 @@ pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
     output.unwrap_or_else(|| panic!("{what}: not within {LIMIT:?}"))
 }
 
-/// Nodes 1 to n of a cluster of [`Ledger`]s.
+/// Nodes 1 to n of a cluster of [`Ledger`]s, and spare ones that may join it.
 pub struct Cluster<R: Rig> {
     /// What the nodes are built from.
     pub rig: R,
@@ -31,13 +32,29 @@ pub struct Cluster<R: Rig> {
     pub config: Config,
     nodes: BTreeMap<u64, Node<Ledger>>,
     cuts: BTreeMap<u64, Cuts>,
+    /// How many nodes the cluster is born with.
+    first: u64,
+    /// What the others join with.
+    tickets: BTreeMap<u64, Ticket>,
 }
 
 impl<R: Rig> Cluster<R> {
     /// A cluster of which no node runs yet.
     pub fn new(nodes: u64) -> Self {
-        let cuts = (1..=nodes).map(|node| (node, Cuts::default())).collect();
-        Self { rig: R::new(nodes), config: Config::testing(), nodes: BTreeMap::new(), cuts }
+        Self::with_spares(nodes, 0)
+    }
+
+    /// A cluster of which no node runs yet, and so many nodes more that are none of its first members.
+    pub fn with_spares(first: u64, spares: u64) -> Self {
+        let nodes = first + spares;
+        Self {
+            rig: R::new(nodes),
+            config: Config::testing(),
+            nodes: BTreeMap::new(),
+            cuts: (1..=nodes).map(|node| (node, Cuts::default())).collect(),
+            first,
+            tickets: BTreeMap::new(),
+        }
     }
 
     /// A cluster of which every node runs and knows a leader.
@@ -51,7 +68,8 @@ impl<R: Rig> Cluster<R> {
     /// Starts every node that does not run, all at once.
     pub async fn start_all(&mut self) {
         let this = &*self;
-        let missing = this.all().into_iter().filter(|node| !this.nodes.contains_key(node));
+        let belongs = |node: &u64| *node <= this.first || this.tickets.contains_key(node);
+        let missing = this.all().into_iter().filter(|node| belongs(node) && !this.nodes.contains_key(node));
         let starting = missing.map(|node| async move { (node, this.build(node).await) });
         let started = futures::future::join_all(starting).await;
         for (node, started) in started {
@@ -71,13 +89,63 @@ impl<R: Rig> Cluster<R> {
         Ok(())
     }
 
+    /// What a node calls its cluster: the bootstrap list, or the ticket that it was given.
+    pub fn description(&self, node: u64) -> Membership {
+        match self.tickets.get(&node) {
+            Some(ticket) => Membership::join(ticket.clone()),
+            None => Membership::bootstrap(self.rig.members().into_iter().take(self.first as usize)),
+        }
+    }
+
+    /// The key and address of a node.
+    pub fn member(&self, node: u64) -> Member {
+        let member = self.rig.members().into_iter().find(|member| member.node_id.get() == node);
+        member.expect("the rig has it")
+    }
+
+    /// The members, asked for and changed through a node that runs.
+    pub fn members(&self, node: u64) -> Members {
+        self.nodes[&node].members().with_timeout(LIMIT)
+    }
+
+    /// Adds a spare node as a learner, and has its ticket made.
+    pub async fn invite(&mut self, via: u64, node: u64) {
+        let members = self.members(via);
+        members.add_learner(self.member(node)).await.expect("a healthy cluster");
+        self.ticket(via, node).await;
+    }
+
+    /// Has the ticket made that a node joins with from now on.
+    pub async fn ticket(&mut self, via: u64, node: u64) -> Ticket {
+        let ticket = self.members(via).ticket(node).await.expect("it was added");
+        self.tickets.insert(node, ticket.clone());
+        ticket
+    }
+
+    /// Adds a spare node as a learner and starts it.
+    pub async fn join(&mut self, via: u64, node: u64) {
+        self.invite(via, node).await;
+        self.start(node).await;
+    }
+
+    /// The voters and the learners, as a leader says.
+    pub async fn voters_and_learners(&self, via: u64) -> (Vec<u64>, Vec<u64>) {
+        use quorate::types::MembershipKind::Voter;
+        let list = self.members(via).list().await.expect("a healthy cluster");
+        let (voters, learners): (Vec<_>, Vec<_>) = list.into_iter().partition(|info| info.kind == Voter);
+        let ids = |list: Vec<quorate::node::MemberInfo>| {
+            list.into_iter().map(|info| info.member.node_id.get()).collect()
+        };
+        (ids(voters), ids(learners))
+    }
+
     async fn build(&self, node: u64) -> Result<Node<Ledger>, StartError> {
         let storage = self.rig.open(node)?;
         let transport = Cut { inner: self.rig.transport(node).await, cuts: self.cuts[&node].clone() };
         Node::builder(Ledger::default())
             .storage(storage)
             .transport(transport)
-            .cluster(Membership::bootstrap(self.rig.members()))
+            .cluster(self.description(node))
             .config(self.config.clone())
             .start()
             .await

@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod cut;
 pub mod ledger;
+pub mod load;
 pub mod rig;
 pub mod rogue;
 pub mod small_disk;

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use quorate::error::WriteError;
 use quorate_tests::cluster::Cluster;
-use quorate_tests::ledger::LedgerClient;
+use quorate_tests::load::write;
 use quorate_tests::rig::Rig;
 
 quorate_tests::over_both_rigs!(
@@ -14,28 +13,6 @@ quorate_tests::over_both_rigs!(
     a_node_in_good_order_hands_leadership_on,
     a_follower_that_stopped_catches_up,
 );
-
-/// Writes records one after the other until told to stop; gives the acknowledged ones, and those
-/// whose outcome is unknown.
-async fn write(writer: u64, clients: Vec<LedgerClient>, stop: Arc<AtomicBool>) -> (Vec<u64>, Vec<u64>) {
-    let (mut acknowledged, mut unknown) = (Vec::new(), Vec::new());
-    for serial in 0.. {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let client = &clients[usize::try_from(serial % clients.len() as u64).expect("small")];
-        match client.record(writer, serial).await {
-            Ok(times) => {
-                assert_eq!(times, 1, "record {serial} of writer {writer} was applied before");
-                acknowledged.push(serial);
-            }
-            Err(WriteError::OutcomeUnknown { .. }) => unknown.push(serial),
-            Err(WriteError::NotApplied(_)) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-    (acknowledged, unknown)
-}
 
 const WRITERS: u64 = 8;
 

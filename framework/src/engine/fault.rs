@@ -121,4 +121,8 @@ pub enum Bug {
     SnapshotWithoutSessions,
     /// A command that is sent again has another number.
     RepeatRenumbered,
+    /// A learner is made a voter at once, whether or not its disk is recorded and it has caught up.
+    PromotedUnseen,
+    /// Members are changed whether or not a majority of the voters there would be is alive.
+    QuorumNotChecked,
 }

@@ -437,7 +437,7 @@ impl<RT: Runtime> Group<RT> {
                     Some(Record { at, membership: to_raw_membership(effective.membership()) }.encode())
                 })
             }
-            Call::Census | Call::Write | Call::ReadIndex => {
+            Call::Census | Call::Write | Call::ReadIndex | Call::Members => {
                 let error = FormatError::Unknown { what: "a request", field: "call", found: call as u64 };
                 return Err(error.into());
             }

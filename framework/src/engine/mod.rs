@@ -18,6 +18,7 @@ mod health;
 mod keep;
 mod log;
 mod machine;
+mod members;
 mod network;
 mod progress;
 mod receive;
@@ -33,6 +34,7 @@ mod workers;
 
 pub(crate) use self::applier::QueryError;
 pub(crate) use self::group::{Group, GroupOptions, ProposeError, ReadIndexError, write_birth};
+pub(crate) use self::members::{ChangeError, Matched, Standing};
 pub(crate) use self::view::View;
 
 #[cfg(test)]

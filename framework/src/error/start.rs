@@ -1,6 +1,6 @@
 //! Why a node does not start.
 
-use super::{MachineError, StorageError, TransportError};
+use super::{JoinError, MachineError, StorageError, TransportError};
 use crate::node::config::ConfigError;
 use crate::state_machine::RestoreError;
 use crate::types::{ClusterId, DiskId, NodeId, PeerId};
@@ -21,6 +21,9 @@ pub enum StartError {
     /// The cluster description or the data directory does not fit.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    /// The ticket does not fit, or the members do not admit this node.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The stored snapshot cannot be restored.
     #[error("the stored snapshot cannot be restored")]
     Restore(#[from] RestoreError),

@@ -13,6 +13,8 @@ pub(crate) struct Roster {
     pub(crate) members: BTreeMap<NodeId, Member>,
     /// Whether the list with disk ids is durable. An unborn node answers nothing but a census.
     pub(crate) born: bool,
+    /// Whether it joins a cluster that exists: it takes entries until it is born of them.
+    pub(crate) joining: bool,
     /// Where the membership stands in the log.
     pub(super) at: Option<LogId>,
     pub(super) vouched: Option<Vouched>,
@@ -22,6 +24,11 @@ impl Roster {
     /// The bootstrap list of a node that is not born.
     pub(crate) fn unborn(members: BTreeMap<NodeId, Member>) -> Self {
         Self { members, ..Self::default() }
+    }
+
+    /// The members that a ticket names, for a node whose log has none yet.
+    pub(crate) fn joining(members: BTreeMap<NodeId, Member>) -> Self {
+        Self { members, joining: true, ..Self::default() }
     }
 
     /// Checks the hello of the peer that the transport proved to be `peer`.

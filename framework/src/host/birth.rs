@@ -22,17 +22,20 @@ use crate::format::hello::Refusal;
 use crate::format::membership::{put_member, read_member};
 use crate::format::{FormatError, Reader};
 use crate::transport::Lane;
-use crate::types::{DiskId, Member, NodeId};
+use crate::types::{DiskId, LogId, Member, NodeId};
 
 const VERSION: u8 = 1;
 /// How long to wait before asking those again who did not answer.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a node says when asked for a census: `version u8 = 1 | born u8 | its disk id | member count
-/// u16 | members`, the members with the disks it knows.
+/// u16 | members`, the members with the disks it knows. Born is 0 for no, 1 for yes, and 2 for yes, with
+/// other members than the cluster began with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Census {
     pub(crate) born: bool,
+    /// Whether the members are not, or may not be, those that the cluster began with.
+    pub(crate) changed: bool,
     pub(crate) disk_id: DiskId,
     pub(crate) members: BTreeMap<NodeId, Member>,
 }
@@ -41,13 +44,14 @@ impl Census {
     pub(super) fn of<RT: Runtime>(host: &Host<RT>) -> Self {
         let census = super::lock(&host.census).clone();
         let roster = census.unwrap_or_else(|| (*host.roster()).clone());
-        Self { born: roster.born, disk_id: host.disk_id(), members: roster.members }
+        let changed = roster.born && roster.at != Some(LogId::new(0, 0));
+        Self { born: roster.born, changed, disk_id: host.disk_id(), members: roster.members }
     }
 
     pub(super) fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
         out.put_u8(VERSION);
-        out.put_u8(u8::from(self.born));
+        out.put_u8(u8::from(self.born) + u8::from(self.changed));
         out.put_slice(&self.disk_id.0);
         out.put_u16_le(self.members.len() as u16);
         self.members.iter().for_each(|(node, member)| put_member(&mut out, *node, Some(member)));
@@ -57,9 +61,10 @@ impl Census {
     fn decode(bytes: Bytes) -> Result<Self, FormatError> {
         let mut reader = Reader::new("a census", bytes);
         reader.version(VERSION)?;
-        let born = match reader.u8("born")? {
-            0 => false,
-            1 => true,
+        let (born, changed) = match reader.u8("born")? {
+            0 => (false, false),
+            1 => (true, false),
+            2 => (true, true),
             found => return Err(reader.unknown("born", u64::from(found))),
         };
         let disk_id = DiskId(reader.array("disk id")?);
@@ -70,7 +75,7 @@ impl Census {
             }
         }
         reader.finish()?;
-        Ok(Self { born, disk_id, members })
+        Ok(Self { born, changed, disk_id, members })
     }
 }
 
@@ -79,6 +84,8 @@ impl Census {
 enum Verdict {
     /// The list, every member with its disk.
     Born(BTreeMap<NodeId, Member>),
+    /// The cluster was born, with this node among its members, and they are others by now.
+    Changed(BTreeMap<NodeId, Member>),
     /// Not yet: these have not answered, or not come to the same list.
     Waiting { with: Vec<NodeId>, disks: BTreeMap<NodeId, Member> },
     /// Never: this disk is not the one that a born member records.
@@ -93,7 +100,7 @@ fn decide(
     answers: &BTreeMap<NodeId, Option<Census>>,
 ) -> Verdict {
     let born = answers.values().flatten().filter(|census| census.born);
-    let mut born = born.map(|census| (census, census.members.get(&own).and_then(|member| member.disk_id)));
+    let born = born.map(|census| (census, census.members.get(&own).and_then(|member| member.disk_id)));
     if let Some(recorded) = born.clone().find_map(|(_, recorded)| recorded.filter(|id| *id != disk)) {
         return Verdict::Replaced { recorded };
     }
@@ -102,9 +109,15 @@ fn decide(
         let answered = answers.get(node).and_then(Option::as_ref).map(|census| census.disk_id);
         member.disk_id = if *node == own { Some(disk) } else { answered };
     }
-    // A born member's list is what the cluster began with: this node takes it over as it is.
-    if let Some((census, _)) = born.find(|(_, recorded)| *recorded == Some(disk)) {
+    // A born member's list is what the cluster began with, and this node takes it over as it is; or it is
+    // another one by now, and what it began with comes with the log.
+    let knows: Vec<&Census> =
+        born.filter(|(_, recorded)| *recorded == Some(disk)).map(|(census, _)| census).collect();
+    if let Some(census) = knows.iter().find(|census| !census.changed) {
         return Verdict::Born(census.members.clone());
+    }
+    if let Some(census) = knows.first() {
+        return Verdict::Changed(census.members.clone());
     }
     let silent: Vec<NodeId> =
         answers.iter().filter(|(_, census)| census.is_none()).map(|(node, _)| *node).collect();
@@ -183,7 +196,15 @@ impl<RT: Runtime> Host<RT> {
     }
 }
 
-/// Asks every listed member, again and again, until the cluster is born; gives the list with disks.
+/// How a node comes to take part in the cluster that it was listed for.
+pub(crate) enum Birth {
+    /// With this list, every member with its disk.
+    With(BTreeMap<NodeId, Member>),
+    /// Of the log that one of these sends it: the cluster was born without it.
+    Later(BTreeMap<NodeId, Member>),
+}
+
+/// Asks every listed member, again and again, until the cluster is born.
 ///
 /// A member that does not fit is an error in the first round. Later it is another node that was
 /// started wrongly, and may be started again, rightly: until then it is waited for. `waiting` is told
@@ -191,7 +212,7 @@ impl<RT: Runtime> Host<RT> {
 pub(crate) async fn wait_for_birth<RT: Runtime>(
     host: &Arc<Host<RT>>,
     mut waiting: impl FnMut(Vec<NodeId>, Vec<NodeId>),
-) -> Result<BTreeMap<NodeId, Member>, BootstrapError> {
+) -> Result<Birth, BootstrapError> {
     let own = host.node_id();
     let list = host.roster().members.clone();
     let mut first_round = true;
@@ -222,12 +243,13 @@ pub(crate) async fn wait_for_birth<RT: Runtime>(
         }
         first_round = false;
         match decide(own, host.disk_id(), &list, &answers) {
-            Verdict::Born(members) => return Ok(members),
+            Verdict::Born(members) => return Ok(Birth::With(members)),
+            Verdict::Changed(members) => return Ok(Birth::Later(members)),
             Verdict::Replaced { recorded } => {
                 if RT::planted(Bug::DiskNotCompared)
                     && let Some(census) = answers.into_values().flatten().find(|census| census.born)
                 {
-                    return Ok(census.members);
+                    return Ok(Birth::With(census.members));
                 }
                 let found = host.disk_id();
                 return Err(BootstrapError::DiskReplaced { node_id: own, recorded, found });
@@ -263,7 +285,7 @@ mod tests {
     }
 
     fn census(born: bool, own: u8, disks: [Option<u8>; 3]) -> Census {
-        Census { born, disk_id: disk(own), members: list(disks) }
+        Census { born, changed: false, disk_id: disk(own), members: list(disks) }
     }
 
     fn decide_for_1(two: Census, three: impl Into<Option<Census>>) -> Verdict {
@@ -294,6 +316,15 @@ mod tests {
     fn a_born_member_that_records_this_disk_decides_the_list() {
         let verdict = decide_for_1(census(true, 2, ALL), census(false, 9, [Some(1), Some(2), Some(9)]));
         assert_eq!(verdict, Verdict::Born(list(ALL)), "the list of the born one, not the disk seen now");
+    }
+
+    #[test]
+    fn what_a_cluster_began_with_is_not_taken_from_one_whose_members_have_changed() {
+        let changed = Census { changed: true, ..census(true, 2, [Some(1), Some(2), None]) };
+        let verdict = decide_for_1(changed.clone(), None);
+        assert_eq!(verdict, Verdict::Changed(changed.members.clone()));
+        let verdict = decide_for_1(changed, census(true, 3, ALL));
+        assert_eq!(verdict, Verdict::Born(list(ALL)), "one that lags behind knows it still");
     }
 
     #[test]
@@ -329,12 +360,16 @@ mod tests {
         let mut census = census(true, 2, ALL);
         census.members.retain(|node, _| *node == NodeId(1));
         assert_eq!(census.encode(), golden);
+        golden[1] = 2;
+        assert_eq!(Census { changed: true, ..census }.encode(), golden);
     }
 
     #[test]
     fn a_census_comes_back() {
         let census = census(true, 2, [Some(1), None, Some(3)]);
         assert_eq!(Census::decode(census.encode()), Ok(census.clone()));
+        let changed = Census { changed: true, ..census.clone() };
+        assert_eq!(Census::decode(changed.encode()), Ok(changed));
         let bytes = census.encode();
         assert!((0..bytes.len()).all(|len| Census::decode(bytes.slice(..len)).is_err()));
     }

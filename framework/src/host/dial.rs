@@ -24,6 +24,8 @@ pub(crate) struct Session {
 pub(crate) enum OpenError {
     #[error("{0} is not a member")]
     NotAMember(NodeId),
+    #[error("the disk of {0} is not recorded yet")]
+    NotRecorded(NodeId),
     #[error(transparent)]
     Transport(#[from] TransportError),
     #[error("the peer did not answer in time")]
@@ -38,6 +40,13 @@ pub(crate) enum OpenError {
     Restarted,
 }
 
+impl OpenError {
+    /// Whether the peer knows no member with this node's key. A transport that refuses early says no more.
+    pub(super) fn is_stranger(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::UnknownPeer) | Self::Transport(TransportError::Refused { .. }))
+    }
+}
+
 /// The next frame of a stream.
 pub(super) async fn next_frame(stream: &mut Duplex) -> Result<Option<Frame>, OpenError> {
     match stream.rx.next().await {
@@ -49,11 +58,21 @@ pub(super) async fn next_frame(stream: &mut Duplex) -> Result<Option<Frame>, Ope
 impl<RT: Runtime> Host<RT> {
     /// Opens a stream to `node` and admits it.
     pub(crate) async fn open(self: &Arc<Self>, node: NodeId, lane: Lane) -> Result<Session, OpenError> {
-        match self.open_once(node, lane).await {
+        let opened = match self.open_once(node, lane).await {
             // Its old streams are gone now, this one with them: once more, to the new process.
             Err(OpenError::Restarted) => self.open_once(node, lane).await,
             result => result,
+        };
+        match &opened {
+            Ok(_) | Err(OpenError::NotRecorded(_)) => {
+                self.refused_by.update(|refused| _ = refused.remove(&node));
+            }
+            Err(error) if error.is_stranger() => {
+                self.refused_by.update(|refused| _ = refused.insert(node));
+            }
+            Err(_) => {}
         }
+        opened
     }
 
     async fn open_once(&self, node: NodeId, lane: Lane) -> Result<Session, OpenError> {
@@ -86,6 +105,11 @@ impl<RT: Runtime> Host<RT> {
                     return Err(OpenError::Restarted);
                 }
                 heard.answered();
+                let counts = matches!(lane, Lane::Append | Lane::Snapshot);
+                if counts && member.disk_id.is_none() && self.roster().born {
+                    // What it took now it could have lost by the time its disk is recorded.
+                    return Err(OpenError::NotRecorded(node));
+                }
                 Ok(Session { stream: heard.listen(stream) })
             }
             Kind::Refuse => Err(OpenError::Refused(Refusal::decode(frame.body)?)),
@@ -107,6 +131,9 @@ impl<RT: Runtime> Host<RT> {
             _ => hello,
         };
         let node = roster.admit(cluster, &self.parts.machines, peer, hello)?;
+        if recorded.is_none() && roster.born {
+            self.seen_disks.update(|seen| _ = seen.insert(node, hello.disk_id));
+        }
         match expected {
             Some(expected) if expected != node => Err(Refusal::OtherNode(node)),
             _ => Ok(node),
@@ -135,4 +162,95 @@ pub(crate) async fn expect_frame(
         return Err(error.into());
     }
     Ok(Some((frame.kind, frame.body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::rig::{CLUSTER, member};
+    use crate::engine::runtime::TokioRuntime;
+    use crate::host::{HostParts, Roster};
+    use crate::storage::Identity;
+    use crate::transport::MemoryNetwork;
+    use crate::types::{BootId, DiskId, LogId, Member};
+
+    fn host(network: &MemoryNetwork, node: u64) -> Arc<Host<TokioRuntime>> {
+        let host = Host::new(HostParts {
+            transport: Arc::new(network.endpoint(&format!("n{node}"))),
+            identity: Identity {
+                cluster_id: CLUSTER,
+                node_id: NodeId(node),
+                disk_id: DiskId([node as u8; 16]),
+            },
+            boot_id: BootId(node),
+            machines: Vec::new(),
+            roster: Roster::default(),
+            connect_timeout: Duration::from_millis(500),
+            silence: Duration::from_millis(250),
+            queue_bytes: 1 << 20,
+        });
+        host.serve();
+        host
+    }
+
+    fn members(second: Option<DiskId>) -> BTreeMap<NodeId, Member> {
+        let second = Member { disk_id: second, ..member(2) };
+        [(NodeId(1), member(1)), (NodeId(2), second)].into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_that_counts_is_sent_before_a_disk_is_on_record() {
+        let network = MemoryNetwork::new();
+        let (ours, theirs) = (host(&network, 1), host(&network, 2));
+        ours.learn(&members(None), Some(LogId::new(1, 1)));
+        theirs.set_roster(Roster::joining(members(None)));
+        let disk = DiskId([2; 16]);
+        for lane in [Lane::Append, Lane::Snapshot] {
+            let refused = ours.open(NodeId(2), lane).await.map(drop);
+            assert!(matches!(refused, Err(OpenError::NotRecorded(NodeId(2)))), "{lane}: {refused:?}");
+        }
+        assert_eq!(ours.seen_disks().get(), [(NodeId(2), disk)].into(), "it was seen");
+        ours.open(NodeId(2), Lane::Control).await.map(drop).expect("it may ask who the members are");
+        ours.learn(&members(Some(disk)), Some(LogId::new(1, 2)));
+        assert_eq!(ours.seen_disks().get(), BTreeMap::new(), "it is on record");
+        ours.open(NodeId(2), Lane::Append).await.map(drop).expect("its disk is on record");
+        ours.learn(&members(Some(DiskId([9; 16]))), Some(LogId::new(1, 3)));
+        let refused = ours.open(NodeId(2), Lane::Append).await.map(drop);
+        assert!(matches!(refused, Err(OpenError::Unfit(Refusal::OtherDisk { .. }))), "{refused:?}");
+        ours.close().await;
+        theirs.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_know_this_node_is_remembered_until_it_does() {
+        let network = MemoryNetwork::new();
+        let (ours, theirs) = (host(&network, 1), host(&network, 2));
+        let all = members(Some(DiskId([2; 16])));
+        ours.learn(&all, Some(LogId::new(1, 1)));
+        let alone = [(NodeId(2), all[&NodeId(2)].clone())].into();
+        theirs.learn(&alone, Some(LogId::new(1, 2)));
+        assert!(ours.open(NodeId(2), Lane::Control).await.is_err());
+        assert_eq!(ours.refused_by().get(), [NodeId(2)].into());
+        theirs.learn(&all, Some(LogId::new(1, 3)));
+        ours.open(NodeId(2), Lane::Control).await.map(drop).expect("it knows us");
+        assert!(ours.refused_by().get().is_empty());
+        ours.close().await;
+        theirs.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_joins_keeps_to_its_ticket_until_its_log_names_it() {
+        let network = MemoryNetwork::new();
+        let host = host(&network, 2);
+        host.set_roster(Roster::joining(members(None)));
+        let before = [(NodeId(7), member(7))].into();
+        host.learn(&before, Some(LogId::new(0, 0)));
+        assert!(host.roster().joining && host.roster().member(NodeId(1)).is_some());
+        host.learn(&members(Some(DiskId([2; 16]))), Some(LogId::new(1, 1)));
+        assert!(host.roster().born);
+        host.close().await;
+    }
 }

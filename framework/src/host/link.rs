@@ -31,10 +31,12 @@ pub(crate) enum Call {
     Membership = 6,
     Write = 16,
     ReadIndex = 17,
+    /// Who the members are, or a change of them.
+    Members = 24,
 }
 
 impl Call {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Vote,
         Self::PreVote,
         Self::TransferLeader,
@@ -43,6 +45,7 @@ impl Call {
         Self::Membership,
         Self::Write,
         Self::ReadIndex,
+        Self::Members,
     ];
 
     /// The call with this number on `lane`.
@@ -52,7 +55,7 @@ impl Call {
 
     fn lane(self) -> Lane {
         match self {
-            Self::Write | Self::ReadIndex => Lane::Client,
+            Self::Write | Self::ReadIndex | Self::Members => Lane::Client,
             _ => Lane::Control,
         }
     }
@@ -435,7 +438,11 @@ mod tests {
             Call::Membership,
         ];
         let numbered = (1..).zip(control).map(|(number, call)| (number, call, Lane::Control));
-        let client = [(16, Call::Write, Lane::Client), (17, Call::ReadIndex, Lane::Client)];
+        let client = [
+            (16, Call::Write, Lane::Client),
+            (17, Call::ReadIndex, Lane::Client),
+            (24, Call::Members, Lane::Client),
+        ];
         for (number, call, lane) in numbered.chain(client) {
             assert_eq!(Call::from_wire(number, lane), Some(call));
             let other = if lane == Lane::Control { Lane::Client } else { Lane::Control };

@@ -9,12 +9,13 @@ mod admission;
 mod birth;
 mod dial;
 mod heard;
+mod join;
 mod link;
 mod pace;
 mod serve;
 mod vouch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,9 +23,10 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 pub(crate) use self::admission::Roster;
-pub(crate) use self::birth::{Census, wait_for_birth};
+pub(crate) use self::birth::{Birth, Census, wait_for_birth};
 pub(crate) use self::dial::{OpenError, Session, expect_frame};
 use self::heard::Heard;
+pub(crate) use self::join::wait_for_admission;
 pub(crate) use self::link::{Call, CallError, Link, Reply, Status};
 pub(crate) use self::pace::patience;
 pub(crate) use self::vouch::Record;
@@ -33,7 +35,7 @@ use crate::format::hello::{GroupHello, Hello};
 use crate::storage::Identity;
 use crate::transport::{Lane, Transport};
 use crate::types::{BootId, DiskId, GroupId, LogId, Member, NodeId, PeerId};
-use crate::watch::Watched;
+use crate::watch::{Watched, Watcher};
 
 /// What a host needs to know of a group that it serves.
 pub(crate) trait GroupService: Send + Sync {
@@ -74,6 +76,10 @@ pub(crate) struct Host<RT: Runtime> {
     heard: Mutex<BTreeMap<NodeId, Arc<Heard>>>,
     /// Whether somebody unknown has asked to be let in.
     knocks: Arc<Watched<bool>>,
+    /// Members of which no disk is recorded, with the disk that was seen last.
+    seen_disks: Watched<BTreeMap<NodeId, DiskId>>,
+    /// Members that do not know this node, as each said when it was last dialled.
+    refused_by: Watched<BTreeSet<NodeId>>,
     pub(crate) tasks: Tasks,
 }
 
@@ -93,6 +99,8 @@ impl<RT: Runtime> Host<RT> {
             boots: Mutex::default(),
             heard: Mutex::default(),
             knocks: Arc::new(Watched::new(false)),
+            seen_disks: Watched::new(BTreeMap::new()),
+            refused_by: Watched::new(BTreeSet::new()),
             tasks: Tasks::new(),
         })
     }
@@ -124,9 +132,33 @@ impl<RT: Runtime> Host<RT> {
 
     /// Takes over the membership that stands in the log at `at`.
     pub(crate) fn learn(&self, members: &BTreeMap<NodeId, Member>, at: Option<LogId>) {
+        // What comes first of a log is old: whoever sends it may not have been a member then.
+        if self.roster().joining && !members.contains_key(&self.node_id()) {
+            return;
+        }
         if self.change_roster(|roster| roster.learn(members, at)) {
             *lock(&self.census) = None;
         }
+        // Whoever comes back under a number that was removed has a disk of its own.
+        let unrecorded = |node: &NodeId| members.get(node).is_some_and(|member| member.disk_id.is_none());
+        self.seen_disks.update(|seen| seen.retain(|node, _| unrecorded(node)));
+        self.refused_by.update(|refused| refused.retain(|node| members.contains_key(node)));
+    }
+
+    /// Watches the disks of members of which none is recorded.
+    pub(crate) fn seen_disks(&self) -> Watcher<BTreeMap<NodeId, DiskId>> {
+        self.seen_disks.watch()
+    }
+
+    /// Watches which members do not know this node.
+    pub(crate) fn refused_by(&self) -> Watcher<BTreeSet<NodeId>> {
+        self.refused_by.watch()
+    }
+
+    /// Asks around, as if somebody unknown had asked to be let in: who has been removed hears it from
+    /// those it asks.
+    pub(crate) fn look_around(&self) {
+        self.knocks.set(true);
     }
 
     /// Changes who is known, and says whether `change` did. Plugins that refuse early are told, and

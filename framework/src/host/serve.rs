@@ -90,8 +90,11 @@ impl<RT: Runtime> Host<RT> {
         if self.tasks.stopping().get() {
             return Err(Refusal::ShuttingDown);
         }
-        // An unborn node answers a census and nothing else: it does not even vote.
-        if lane != Lane::Control && !self.roster().born {
+        // An unborn node answers a census and nothing else: it does not even vote. One that joins takes
+        // what it is to be born of.
+        let roster = self.roster();
+        let serves = roster.joining && matches!(lane, Lane::Append | Lane::Snapshot);
+        if lane != Lane::Control && !roster.born && !serves {
             return Err(Refusal::Unborn);
         }
         Ok(node)

@@ -67,7 +67,7 @@ impl Roster {
     /// changed.
     pub(super) fn vouch(&mut self, record: Record) -> bool {
         let known = self.at.max(self.vouched.as_ref().map(|vouched| vouched.at));
-        if !self.born || Some(record.at) <= known {
+        if !(self.born || self.joining) || Some(record.at) <= known {
             return false;
         }
         let mut members = BTreeMap::new();
@@ -88,7 +88,7 @@ impl Roster {
     /// changed.
     pub(super) fn learn(&mut self, members: &BTreeMap<NodeId, Member>, at: Option<LogId>) -> bool {
         let before = self.clone();
-        (self.born, self.at) = (true, at);
+        (self.born, self.joining, self.at) = (true, false, at);
         if self.members != *members {
             self.members.clone_from(members);
         }
@@ -234,6 +234,15 @@ mod tests {
         let without = Member { disk_id: None, ..member(4, 4) };
         assert!(!roster().vouch(record(7, &[without])));
         assert!(!Roster::default().vouch(record(7, &[member(4, 4)])));
+    }
+
+    #[test]
+    fn a_node_that_joins_takes_the_word_of_a_member_of_its_ticket() {
+        let mut roster = Roster::joining(members(&[member(1, 1), member(4, 4)]));
+        assert!(roster.vouch(record(7, &[member(1, 1), member(2, 2), member(4, 4)])));
+        assert!(knows(&roster, 2), "it came after the ticket was made");
+        assert!(roster.learn(&members(&[member(1, 1), member(4, 4)]), Some(LogId::new(1, 5))));
+        assert!(roster.born && !roster.joining && knows(&roster, 2), "the log is not there yet");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::Ticket;
 use crate::error::BootstrapError;
 use crate::types::{ClusterId, Member, NodeId, PeerId};
 
@@ -12,22 +13,31 @@ use crate::types::{ClusterId, Member, NodeId, PeerId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
     pub(super) name: String,
-    /// `None` to take what the disk records.
+    /// `None` to take what the disk records, or the ticket says.
     pub(super) members: Option<Vec<Member>>,
+    /// Of a cluster that exists.
+    pub(super) ticket: Option<Ticket>,
 }
 
 impl Cluster {
     /// A new cluster of these voters.
     pub fn bootstrap(members: impl IntoIterator<Item = Member>) -> Self {
-        Self { name: String::new(), members: Some(members.into_iter().collect()) }
+        Self { name: String::new(), members: Some(members.into_iter().collect()), ticket: None }
+    }
+
+    /// A running cluster, to which this node was [added](super::Members::add_learner). It begins on an
+    /// empty storage; from then on the storage says whose it is, and the ticket is only a cross-check.
+    pub fn join(ticket: Ticket) -> Self {
+        Self { name: String::new(), members: None, ticket: Some(ticket) }
     }
 
     /// The cluster that the node's storage records. Starting on an empty one is an error.
     pub fn recorded() -> Self {
-        Self { name: String::new(), members: None }
+        Self { name: String::new(), members: None, ticket: None }
     }
 
-    /// Gives the cluster a name, so that two clusters of the same members are told apart.
+    /// Gives a new cluster a name, so that two clusters of the same members are told apart. A ticket
+    /// says which one it is of by itself.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();

@@ -8,17 +8,19 @@ use futures::future::BoxFuture;
 
 use super::config::Config;
 use super::handle::{CallOptions, Handle, Owned};
+use super::members::change::Turn;
+use super::members::wire::Ask;
 use super::propose::Proposer;
 use super::read::Barrier;
 use super::status::{Phase, Status};
 use crate::client::Consistency;
 use crate::engine::runtime::{Runtime, before, left, now};
 use crate::engine::{Group, View};
-use crate::error::{ReadError, ShutdownError, WriteError};
+use crate::error::{MembersError, ReadError, ShutdownError, WriteError};
 use crate::host::Host;
 use crate::sessions::Once;
 use crate::storage::Storage;
-use crate::types::{ClientId, NodeId, Position};
+use crate::types::{ClientId, Membership, NodeId, Position};
 use crate::watch::{Watched, Watcher};
 
 /// The longest time a caller can mean, a year: an instant further on might not exist.
@@ -32,6 +34,8 @@ pub(super) struct Core<RT: Runtime> {
     pub(super) status: Watched<Status>,
     /// Set once, when the cluster is born.
     pub(super) running: OnceLock<Running<RT>>,
+    /// Who changes the members, while this node leads.
+    pub(super) turn: Arc<Watched<Turn>>,
     /// How many calls are in progress.
     pub(super) calls: Arc<Watched<usize>>,
     /// Whether somebody has begun to stop the node.
@@ -148,6 +152,10 @@ impl<RT: Runtime> Handle for Shared<RT> {
 impl<RT: Runtime> Owned for Shared<RT> {
     fn status(&self) -> Watcher<Status> {
         self.0.status.watch()
+    }
+
+    fn members(&self, ask: Ask, options: CallOptions) -> BoxFuture<'_, Result<Membership, MembersError>> {
+        Box::pin(self.0.members(ask, options))
     }
 
     fn transfer_leader(&self, to: NodeId) -> BoxFuture<'_, ()> {

@@ -201,7 +201,7 @@ fn read_reason(mut reader: Reader) -> Result<NotApplied, FormatError> {
     })
 }
 
-fn why_code(why: Unknown) -> u8 {
+pub(super) fn why_code(why: Unknown) -> u8 {
     match why {
         Unknown::Deadline => 1,
         Unknown::LeaderChanged => 2,
@@ -213,7 +213,7 @@ fn why_code(why: Unknown) -> u8 {
     }
 }
 
-fn read_why(reader: &mut Reader) -> Result<Unknown, FormatError> {
+pub(super) fn read_why(reader: &mut Reader) -> Result<Unknown, FormatError> {
     Ok(match reader.u8("why")? {
         1 => Unknown::Deadline,
         2 => Unknown::LeaderChanged,

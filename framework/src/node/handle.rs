@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use super::members::wire::Ask;
 use super::status::Status;
 use crate::client::Consistency;
-use crate::error::{ReadError, ShutdownError, WriteError};
+use crate::error::{MembersError, ReadError, ShutdownError, WriteError};
 use crate::sessions::Once;
-use crate::types::{ClientId, NodeId, Position};
+use crate::types::{ClientId, Membership, NodeId, Position};
 use crate::watch::Watcher;
 
 /// What a call asks for beside its bytes.
@@ -53,6 +54,9 @@ pub(crate) trait Handle: Send + Sync + 'static {
 pub(crate) trait Owned: Handle {
     /// Watches how the node is doing.
     fn status(&self) -> Watcher<Status>;
+
+    /// Asks whichever node leads for the members, or for a change of them; gives those in force.
+    fn members(&self, ask: Ask, options: CallOptions) -> BoxFuture<'_, Result<Membership, MembersError>>;
 
     /// Asks another node to take over as leader.
     fn transfer_leader(&self, to: NodeId) -> BoxFuture<'_, ()>;

@@ -10,6 +10,8 @@ pub mod config;
 mod core;
 mod forward;
 pub(crate) mod handle;
+mod join;
+mod members;
 mod propose;
 mod read;
 mod service;
@@ -17,6 +19,7 @@ mod session;
 mod shutdown;
 mod start;
 pub mod status;
+mod ticket;
 mod write;
 
 #[cfg(test)]
@@ -31,7 +34,9 @@ use futures::channel::oneshot;
 pub use self::builder::{Builder, ClusterSlot, StorageSlot, TransportSlot, Unset};
 pub use self::cluster::Cluster;
 use self::handle::Owned;
+pub use self::members::{MemberInfo, Members};
 use self::status::Status;
+pub use self::ticket::{ParseTicketError, Ticket};
 use crate::client::Client;
 use crate::error::ShutdownError;
 use crate::state_machine::{Replicated, Service};
@@ -67,6 +72,11 @@ impl<M: Replicated> Node<M> {
     /// write.
     pub fn plain_client(&self) -> Client<M> {
         Client::new(self.handle.clone())
+    }
+
+    /// Asks for the members of the cluster, and changes them. Works on any node.
+    pub fn members(&self) -> Members {
+        Members::new(self.handle.clone())
     }
 
     /// The id of this node.

@@ -17,6 +17,16 @@ use crate::types::{ClientId, Position};
 /// How long it takes at least from the end of a session to the next.
 const BEFORE_ANOTHER: Duration = Duration::from_millis(25);
 
+/// Nobody knows what became of an attempt; nobody ever will once its session has ended.
+fn unknown(once: &Once, ticket: &Ticket, why: Unknown) -> Result<(Position, Bytes), WriteError> {
+    let error = WriteError::OutcomeUnknown { log_id: None, why };
+    if why != Unknown::SessionEnded {
+        return Err(error);
+    }
+    once.session_ended(ticket);
+    once.finished(Err(error))
+}
+
 impl<RT: Runtime> Core<RT> {
     /// Sends a command of a session until the deadline. It is applied once, however often it is sent, here
     /// and in later calls with the same `once`.
@@ -57,25 +67,15 @@ impl<RT: Runtime> Core<RT> {
                 (Err(WriteError::NotApplied(reason)), Some(why)) => {
                     let ended = reason == NotApplied::SessionEnded;
                     let why = if ended { Unknown::SessionEnded } else { why };
-                    return self.unknown(once, &ticket, why);
+                    return unknown(once, &ticket, why);
                 }
                 (Err(WriteError::OutcomeUnknown { why, .. }), _) => {
                     once.attempted(Some(why));
-                    return self.unknown(once, &ticket, why);
+                    return unknown(once, &ticket, why);
                 }
                 (outcome, _) => return once.finished(outcome),
             }
         }
-    }
-
-    /// Nobody knows what became of an attempt; nobody ever will once its session has ended.
-    fn unknown(&self, once: &Once, ticket: &Ticket, why: Unknown) -> Result<(Position, Bytes), WriteError> {
-        let error = WriteError::OutcomeUnknown { log_id: None, why };
-        if why != Unknown::SessionEnded {
-            return Err(error);
-        }
-        once.session_ended(ticket);
-        once.finished(Err(error))
     }
 
     async fn open_session(&self, open: Open, deadline: RT::Instant) -> Result<ClientId, WriteError> {

@@ -15,6 +15,8 @@ use super::cluster::Cluster;
 use super::config::Config;
 use super::core::{Core, Running, Shared};
 use super::handle::Owned;
+use super::join;
+use super::members::change::Turn;
 use super::propose::Proposer;
 use super::read::Barrier;
 use super::service::PeerService;
@@ -23,11 +25,11 @@ use crate::engine::runtime::{Runtime, TokioRuntime, now, random};
 use crate::engine::{Group, GroupOptions, View, write_birth};
 use crate::error::{BootstrapError, MachineError, StartError, StorageError};
 use crate::format::hello::GroupHello;
-use crate::host::{Host, HostParts, Roster, wait_for_birth};
+use crate::host::{Birth, Host, HostParts, Roster, wait_for_birth};
 use crate::state_machine::erased::ErasedMachine;
 use crate::storage::{GroupState, Health, Identity, Storage};
 use crate::transport::Transport;
-use crate::types::{BootId, DiskId, GroupId, LogId, Member, NodeId, PeerId};
+use crate::types::{BootId, ClusterId, DiskId, GroupId, LogId, Member, NodeId, PeerId};
 use crate::watch::{Watched, Watcher};
 
 /// What a node is made of, erased.
@@ -73,11 +75,17 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
     let found = storage.open(GROUP).await?;
     let key = transport.identity();
     let identity = match storage.identity().await? {
-        Some(recorded) => check_recorded(recorded, &cluster, list.as_ref(), &key, &config)?,
+        Some(recorded) => match &cluster.ticket {
+            Some(ticket) => join::check_recorded(recorded, ticket, &key, &config)?,
+            None => check_recorded(recorded, &cluster, list.as_ref(), &key, &config)?,
+        },
         None => first_identity::<RT>(&*storage, &found, &cluster, list.as_ref(), &key, &config).await?,
     };
     let born = !found.log.is_empty() || found.purged.is_some();
-    let roster = Roster::unborn(list.clone().unwrap_or_default());
+    let roster = match &cluster.ticket {
+        Some(ticket) => Roster::joining(ticket.members.clone()),
+        None => Roster::unborn(list.clone().unwrap_or_default()),
+    };
     if !born && roster.members.is_empty() {
         return Err(BootstrapError::NothingRecorded.into());
     }
@@ -104,6 +112,7 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
         storage,
         status: Watched::new(Status::new(identity.node_id, identity.cluster_id)),
         running: OnceLock::new(),
+        turn: Arc::new(Watched::new(Turn::default())),
         calls: Arc::new(Watched::new(0)),
         stopping: AtomicBool::new(false),
         down: Watched::new(None),
@@ -121,8 +130,11 @@ async fn try_start<RT: Runtime>(parts: Parts) -> Result<Started, StartError> {
         core.host.set_roster(roster);
     }
     let started = async {
-        if born {
+        if cluster.ticket.is_some() {
+            core.clone().join(machine, &found, &key).await?;
+        } else if born {
             core.take_part(machine, &found, &key).await?;
+            core.runs();
             core.host.serve();
         } else {
             core.host.serve();
@@ -188,17 +200,31 @@ async fn first_identity<RT: Runtime>(
             StorageError::IdentityMissing { path: config.node.data_dir.clone().unwrap_or_default() }.into()
         );
     }
-    let list = list.ok_or(BootstrapError::NothingRecorded)?;
-    let own = Cluster::own(list, key)?;
-    if let Some(configured) = config.node.id.filter(|configured| *configured != own.node_id) {
-        return Err(BootstrapError::OtherNodeId { configured, listed: own.node_id }.into());
-    }
+    let (cluster_id, node_id) = match &cluster.ticket {
+        Some(ticket) => join::check_fresh(ticket, key, config)?,
+        None => check_listed(cluster, list, key, config)?,
+    };
     let mut disk = [0; 16];
     disk[..8].copy_from_slice(&random::<RT>().to_le_bytes());
     disk[8..].copy_from_slice(&random::<RT>().to_le_bytes());
-    let identity = Identity { cluster_id: cluster.id(list), node_id: own.node_id, disk_id: DiskId(disk) };
+    let identity = Identity { cluster_id, node_id, disk_id: DiskId(disk) };
     storage.set_identity_once(&identity).await?;
     Ok(identity)
+}
+
+/// The cluster that is to be born, and who of it this node is.
+fn check_listed(
+    cluster: &Cluster,
+    list: Option<&BTreeMap<NodeId, Member>>,
+    key: &PeerId,
+    config: &Config,
+) -> Result<(ClusterId, NodeId), BootstrapError> {
+    let list = list.ok_or(BootstrapError::NothingRecorded)?;
+    let own = Cluster::own(list, key)?;
+    if let Some(configured) = config.node.id.filter(|configured| *configured != own.node_id) {
+        return Err(BootstrapError::OtherNodeId { configured, listed: own.node_id });
+    }
+    Ok((cluster.id(list), own.node_id))
 }
 
 impl<RT: Runtime> Core<RT> {
@@ -231,19 +257,36 @@ impl<RT: Runtime> Core<RT> {
         key: &PeerId,
         mut after_first_round: impl FnMut() + Send,
     ) -> Result<(), StartError> {
-        let members = wait_for_birth(&self.host, |waiting_for, unfit| {
+        let birth = wait_for_birth(&self.host, |waiting_for, unfit| {
             tracing::info!(?waiting_for, "waiting for the other members of a new cluster");
             self.status.update(|status| status.phase = Phase::Joining { waiting_for, unfit });
             after_first_round();
         })
         .await?;
-        write_birth(&*self.storage, GROUP, &members).await?;
+        match &birth {
+            Birth::With(members) => write_birth(&*self.storage, GROUP, members).await?,
+            Birth::Later(members) => {
+                self.host.set_roster(Roster::joining(members.clone()));
+                let waiting_for = members.keys().copied().filter(|node| *node != self.node_id()).collect();
+                let phase = Phase::Joining { waiting_for, unfit: Vec::new() };
+                self.status.update(|status| status.phase = phase);
+            }
+        }
         let found = self.storage.open(GROUP).await?;
-        self.take_part(machine, &found, key).await
+        self.take_part(machine, &found, key).await?;
+        if matches!(birth, Birth::With(_)) {
+            self.runs();
+        }
+        Ok(())
+    }
+
+    /// From now on it takes part.
+    pub(super) fn runs(&self) {
+        self.status.update(|status| status.phase = Phase::Running);
     }
 
     /// Stops for a reason that nobody waits for any more.
-    fn fail(self: &Arc<Self>, error: &StartError) {
+    pub(super) fn fail(self: &Arc<Self>, error: &StartError) {
         tracing::error!(%error, "the node stops");
         let core = self.clone();
         let reason = error.to_string();
@@ -251,7 +294,7 @@ impl<RT: Runtime> Core<RT> {
     }
 
     /// Starts the group from what the disk holds, and serves.
-    async fn take_part(
+    pub(super) async fn take_part(
         self: &Arc<Self>,
         machine: Arc<dyn ErasedMachine>,
         found: &GroupState,
@@ -285,23 +328,34 @@ impl<RT: Runtime> Core<RT> {
         self.host.tasks.spawn::<RT>(asking);
         self.host.tasks.spawn::<RT>(self.clone().follow_group(group.clone()));
         self.host.tasks.spawn::<RT>(self.host.clone().ask_around(GROUP));
+        self.host.tasks.spawn::<RT>(self.clone().follow_refusals());
         let machine = group.machine_health();
         drop(self.running.set(Running { group, proposer, barrier }));
+        self.host.tasks.spawn::<RT>(self.clone().tend_members());
+        self.host.tasks.spawn::<RT>(self.clone().look_around_when_alone());
         for health in [self.storage.health(), machine] {
             self.host.tasks.spawn::<RT>(self.clone().follow_health(health));
         }
         self.host.open_group(GROUP, Arc::new(PeerService(Arc::downgrade(self))));
-        self.status.update(|status| status.phase = Phase::Running);
         Ok(())
     }
 
-    fn show(&self, view: &View) {
+    pub(super) fn show(&self, view: &View) {
         // Compared by address first: the view changes with every commit, the membership seldom.
         let shown = self.status.with(|status| Arc::ptr_eq(&status.membership, &view.membership));
         if !shown && !view.membership.members.is_empty() {
             self.host.learn(&view.membership.members, view.membership_at);
         }
+        let takes_part = self.running.get().is_some();
+        let removed = join::is_removed(self.node_id(), &view.membership, &self.host.refused_by().get());
         self.status.update(|status| {
+            let named = view.membership.members.contains_key(&status.node_id);
+            match &status.phase {
+                Phase::Joining { .. } if takes_part && named => status.phase = Phase::Running,
+                Phase::Running if removed => status.phase = Phase::Removed,
+                Phase::Removed if !removed => status.phase = Phase::Running,
+                _ => {}
+            }
             status.role = view.role;
             status.term = view.term;
             status.leader = view.leader;
@@ -312,7 +366,9 @@ impl<RT: Runtime> Core<RT> {
             status.snapshot = view.snapshot;
             status.purged = view.purged;
             status.membership = view.membership.clone();
-            if let Some(reason) = view.stopped.as_ref().filter(|_| status.phase == Phase::Running) {
+            let joins = takes_part && matches!(status.phase, Phase::Joining { .. });
+            let runs = joins || matches!(status.phase, Phase::Running | Phase::Removed);
+            if let Some(reason) = view.stopped.as_ref().filter(|_| runs) {
                 status.phase = Phase::Stopped { reason: reason.clone() };
             }
         });

@@ -27,8 +27,9 @@ pub enum Phase {
     /// It reads its storage.
     #[default]
     Starting,
-    /// A new cluster: it waits for these members, who have not answered yet, or not come to the
-    /// same list. Nothing is served.
+    /// It is not part of its cluster yet, and serves nothing. Of a new cluster it waits for these
+    /// members, who have not answered yet, or not come to the same list. Of one that exists it waits until
+    /// they have recorded its disk, and sent it who the members are.
     Joining {
         /// Who is waited for.
         waiting_for: Vec<NodeId>,
@@ -38,6 +39,10 @@ pub enum Phase {
     },
     /// It takes part.
     Running,
+    /// It was removed: its log says so, or a majority of the voters that it knows does not admit it as
+    /// they know of no such member. It votes for nobody, and nobody sends it anything: shut it down. To
+    /// bring the machine back, add it under a new node id and start it with an empty directory.
+    Removed,
     /// It refuses new calls and completes the others.
     ShuttingDown,
     /// It is down.

@@ -187,12 +187,11 @@ impl Once {
     /// Its number, the same at every attempt; in `opened` when it has none yet.
     pub(crate) async fn numbered(&self, opened: Arc<Opened>) -> (Arc<Ticket>, Numbered) {
         let known = lock(&self.state).ticket.clone();
-        let ticket = match known {
-            Some(ticket) => ticket,
-            None => {
-                let ticket = Arc::new(opened.ticket().await);
-                lock(&self.state).ticket.get_or_insert(ticket).clone()
-            }
+        let ticket = if let Some(ticket) = known {
+            ticket
+        } else {
+            let ticket = Arc::new(opened.ticket().await);
+            lock(&self.state).ticket.get_or_insert(ticket).clone()
         };
         let numbered = ticket.numbered();
         (ticket, numbered)

@@ -26,6 +26,11 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// Whether a change of voters is under way.
+    pub fn is_joint(&self) -> bool {
+        self.voters.len() > 1
+    }
+
     /// The kind of `node`; `None` when it is not a member.
     pub fn kind(&self, node: NodeId) -> Option<MembershipKind> {
         self.members.contains_key(&node).then(|| {

@@ -8,6 +8,7 @@ mod log_time;
 mod member;
 mod membership;
 
+pub(crate) use ids::parse_hex;
 pub use ids::{BootId, ClientId, ClusterId, DiskId, GroupId, LogIndex, NodeId, ParseIdError, Term};
 pub use log_id::{LogId, Position};
 pub use log_time::LogTime;

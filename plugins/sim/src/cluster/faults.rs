@@ -113,6 +113,15 @@ impl<W: Workload> Sim<W> {
                 }
             }
             Fault::BreakSnapshot { answers } => self.wire.break_snapshot(Some(answers)),
+            Fault::Join { spare } => self.join(spare).await,
+            Fault::Promote { spare } => self.promote(spare).await,
+            Fault::Replace { old, spare } => self.replace(old, spare).await,
+            Fault::Remove { node } => self.remove(node).await,
+            Fault::RemoveLeader => {
+                if let Some(node) = self.leader() {
+                    self.remove(node).await;
+                }
+            }
             Fault::Transfer { to } => self.transfer(to),
             Fault::Shutdown { node } => self.shut_down(node),
         }
@@ -262,7 +271,7 @@ impl<W: Workload> Sim<W> {
             self.observer
                 .with_world(|world| world.logs.get(&node).is_some_and(|log| log.durable().last().is_some()))
         };
-        if !self.all().into_iter().all(born) || self.slots()[&node].is_lost() {
+        if !self.first().into_iter().all(born) || self.slots()[&node].is_lost() {
             return;
         }
         self.stop(node, Crash::LoseAll);

@@ -29,9 +29,13 @@ impl<W: Workload> Sim<W> {
             self.setup.plan.lasting, self.setup.plan.minority
         ));
         self.calm();
-        let well = self.afflict();
+        let mut well = self.afflict();
         for node in self.all() {
             self.start(node);
+        }
+        if self.setup.plan.changes_members() {
+            let Some(members) = self.settled_members().await else { return };
+            well.retain(|node| members.contains(node));
         }
         let by = time() + LIVENESS_LIMIT;
         for node in &well {

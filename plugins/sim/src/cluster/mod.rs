@@ -7,6 +7,7 @@ mod clients;
 mod config;
 mod faults;
 mod liveness;
+mod members;
 mod nodes;
 mod setup;
 mod slot;
@@ -32,6 +33,7 @@ use crate::linear::Verdict;
 use crate::mutations::forger;
 use crate::observe::{AppliedCommand, Observer, untagged};
 use crate::oracle::{self, Violation};
+use crate::plan::SPARES;
 use crate::rng::Rng;
 use crate::run::panics;
 use crate::runtime::{Clock, SimSleep, fired, seen, time};
@@ -70,6 +72,16 @@ pub struct Counts {
     pub bounces: u64,
     /// Leaderships that were handed over to the node that was asked for.
     pub handovers: u64,
+    /// Machines that joined the running cluster.
+    pub joined: u64,
+    /// Learners that were made voters.
+    pub promoted: u64,
+    /// Members that were removed.
+    pub removed: u64,
+    /// Of those, leaders.
+    pub leaders_removed: u64,
+    /// Changes of the members that were made while some link was cut.
+    pub changed_in_partition: u64,
     /// Times that a clock jumped or drifted anew.
     pub clock_faults: u64,
     /// Terms that began with a leader of their own.
@@ -123,6 +135,11 @@ impl Counts {
             installs,
             bounces,
             handovers,
+            joined,
+            promoted,
+            removed,
+            leaders_removed,
+            changed_in_partition,
             clock_faults,
             leaders,
             cuts_in_recovery,
@@ -155,6 +172,11 @@ impl Counts {
             (&mut self.installs, installs),
             (&mut self.bounces, bounces),
             (&mut self.handovers, handovers),
+            (&mut self.joined, joined),
+            (&mut self.promoted, promoted),
+            (&mut self.removed, removed),
+            (&mut self.leaders_removed, leaders_removed),
+            (&mut self.changed_in_partition, changed_in_partition),
             (&mut self.clock_faults, clock_faults),
             (&mut self.leaders, leaders),
             (&mut self.cuts_in_recovery, cuts_in_recovery),
@@ -243,9 +265,19 @@ impl<W: Workload> Sim<W> {
         self.trace.tell(time(), what);
     }
 
+    /// Every machine: the first members, and the spare ones of a plan that changes the members.
     fn all(&self) -> Vec<u64> {
+        (1..=self.setup.nodes + spares(&self.setup)).collect()
+    }
+
+    /// The members that the cluster begins with.
+    fn first(&self) -> Vec<u64> {
         (1..=self.setup.nodes).collect()
     }
+}
+
+fn spares(setup: &Setup) -> u64 {
+    if setup.plan.changes_members() { SPARES } else { 0 }
 }
 
 /// Runs a cluster. To be called inside a simulation of its own. What happens goes into `trace`, where
@@ -263,7 +295,7 @@ pub async fn run<W: Workload>(setup: Setup, workload: W, trace: Trace) -> Report
     let (trouble, troubles) = mpsc::unbounded();
     let sim = Arc::new(Sim {
         config: config::draw(seed),
-        slots: Mutex::new((1..=setup.nodes).map(slot).collect()),
+        slots: Mutex::new((1..=setup.nodes + spares(&setup)).map(slot).collect()),
         history: Mutex::default(),
         again: Mutex::default(),
         counts: Mutex::default(),

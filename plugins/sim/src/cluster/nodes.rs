@@ -9,6 +9,7 @@ use futures::future::{Either, select};
 use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::JoinHandle;
 use quorate::client::Client;
+use quorate::node::Members;
 use quorate::node::status::{Phase, Role, Status};
 use quorate::storage::{Health, Storage};
 use quorate::types::NodeId;
@@ -17,7 +18,7 @@ use quorate::{Cluster, Node};
 use quorate_redb::RedbStorage;
 
 use super::Sim;
-use super::slot::{Fate, Refusal, Why};
+use super::slot::{Fate, Refusal, Slot, Why};
 use crate::disk::{Crash, SimDisk};
 use crate::moment::Moment;
 use crate::mutations::Mutation;
@@ -35,6 +36,8 @@ pub(super) struct Up<W: Workload> {
     /// There once it has started.
     pub(super) client: Option<Client<Observed<W>>>,
     pub(super) status: Option<Watcher<Status>>,
+    /// Asks for the members and changes them.
+    pub(super) members: Option<Members>,
     /// What its operator asks of it.
     pub(super) operator: Option<mpsc::UnboundedSender<Asked>>,
 }
@@ -65,12 +68,17 @@ impl<W: Workload> Sim<W> {
     pub(super) fn start(self: &Arc<Self>, node: u64) {
         let boot = self.observer.boot(node);
         let mut slots = self.slots();
-        let Some(slot) = slots.get_mut(&node).filter(|slot| slot.up.is_none() && !slot.held) else { return };
+        let is_first = node <= self.setup.nodes;
+        let may =
+            |slot: &&mut Slot<W>| slot.up.is_none() && !slot.held && (is_first || slot.ticket.is_some());
+        let Some(slot) = slots.get_mut(&node).filter(may) else { return };
         slot.flush_fails = false;
         slot.disk.lie_about_flushes(self.setup.mutation == Some(Mutation::LyingDisk));
         let process = Handle::current().create_node().name(format!("n{node} boot {boot}")).build();
         set_clock(process.id(), slot.clock);
-        slot.up = Some(Up { process: process.clone(), boot, client: None, status: None, operator: None });
+        let up =
+            Up { process: process.clone(), boot, client: None, status: None, members: None, operator: None };
+        slot.up = Some(up);
         let disk = slot.disk.clone();
         drop(slots);
         self.tell(format!("n{node} boots (boot {boot})"));
@@ -105,11 +113,16 @@ impl<W: Workload> Sim<W> {
         machine: Observed<W>,
     ) -> Result<Node<Observed<W>>, Why> {
         let observer = self.observer.clone();
+        let ticket = self.slots()[&node].ticket.clone();
+        let cluster = match ticket {
+            Some(ticket) => Cluster::join(ticket),
+            None => Cluster::bootstrap(self.first().into_iter().map(Wire::member)),
+        };
         let storage = ObservedStorage::new(storage, observer, node, boot, self.setup.mutation);
         Node::builder(machine)
             .storage(storage)
             .transport(self.wire.connect(node))
-            .cluster(Cluster::bootstrap(self.all().into_iter().map(Wire::member)))
+            .cluster(cluster)
             .config(self.config.clone())
             .start_on::<SimRuntime>()
             .await
@@ -139,6 +152,7 @@ impl<W: Workload> Sim<W> {
         {
             up.client = Some(self.client_of(&running));
             up.status = Some(watcher.clone());
+            up.members = Some(running.members());
             up.operator = Some(operator);
         }
         let mut before = watcher.get();
@@ -167,6 +181,14 @@ impl<W: Workload> Sim<W> {
 
     fn note(&self, node: u64, before: &Status, status: &Status) {
         self.observer.see(node, &Observation::Status { status });
+        if status.phase == Phase::Removed && before.phase != Phase::Removed {
+            self.tell(format!("n{node} shows that it was removed"));
+            let refused = self.all().into_iter().any(|peer| self.wire.has_refused(node, peer));
+            if !self.slots()[&node].may_go && !refused {
+                let what = format!("n{node} believes that it was removed, and nobody asked for that");
+                self.observer.accuse(oracle::KEEP_RUNNING, what);
+            }
+        }
         if status.phase == Phase::Running && self.slots()[&node].wiped {
             let detail = format!("n{node} takes part again under its old name, with an empty disk");
             self.observer.accuse(oracle::REPLACED_DISK, detail);
@@ -175,6 +197,8 @@ impl<W: Workload> Sim<W> {
             let (role, term) = (status.role, status.term.get());
             self.trace.record(time(), || Moment::Role { node, role: format!("{role:?}"), term });
         }
+        let joins = node > self.setup.nodes && matches!(before.phase, Phase::Joining { .. });
+        let joined = joins && status.phase == Phase::Running;
         let begins = status.role == Role::Leader && (before.role, before.term) != (status.role, status.term);
         let handed_over = begins && self.was_asked_for(node);
         let bounces = begins && self.leads(node, status.term.get());
@@ -195,6 +219,7 @@ impl<W: Workload> Sim<W> {
             counts.leaders += u64::from(begins);
             counts.bounces += u64::from(bounces);
             counts.handovers += u64::from(handed_over);
+            counts.joined += u64::from(joined);
             counts.low_disks += u64::from(before.health == Health::Ok && status.health == Health::Low);
         });
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quorate::error::{BootstrapError, ShutdownError, StartError};
+use quorate::Ticket;
+use quorate::error::{BootstrapError, JoinError, ShutdownError, StartError};
 use quorate::types::{DiskId, NodeId};
 
 use super::nodes::Up;
@@ -33,6 +34,10 @@ pub(super) struct Slot<W: Workload> {
     pub(super) wiped: bool,
     /// It stays down.
     pub(super) held: bool,
+    /// What it joins with, when it is none of the first members.
+    pub(super) ticket: Option<Ticket>,
+    /// Somebody asked to remove it.
+    pub(super) may_go: bool,
 }
 
 impl<W: Workload> Slot<W> {
@@ -47,6 +52,8 @@ impl<W: Workload> Slot<W> {
             rotten: false,
             wiped: false,
             held: false,
+            ticket: None,
+            may_go: false,
         }
     }
 
@@ -123,6 +130,8 @@ pub(super) enum Refusal {
     /// Its dials are refused for a while, which is told in the words for a key that nobody knows. That key
     /// would be none: they know it.
     Dials,
+    /// It joins, and those it asks know no such member: they have not heard of it yet, or it was removed.
+    NoMember,
 }
 
 /// What [`Status::stopped`](quorate::node::status::Status::stopped) says of a node that was shut down.
@@ -136,6 +145,7 @@ impl Refusal {
             StartError::Bootstrap(BootstrapError::NotAdmitted { peer, .. }) => {
                 are_dials_refused(*peer).then_some(Self::Dials)
             }
+            StartError::Join(JoinError::NotAdmitted { .. }) => Some(Self::NoMember),
             _ => None,
         }
     }
@@ -204,6 +214,7 @@ impl Fate {
             () if why.in_good_order => Self::Excused,
             () if slot.wiped && why.refused == Some(Refusal::OtherDisk) => Self::Refused,
             () if why.refused == Some(Refusal::Dials) => Self::Excused,
+            () if why.refused == Some(Refusal::NoMember) && slot.ticket.is_some() => Self::Excused,
             () if slot.flush_fails || now < slot.full_until => Self::Excused,
             () if slot.rotten => Self::Damaged,
             () => Self::Unexpected,

@@ -114,7 +114,7 @@ const fn framework(name: &'static str, what: &'static str, bug: Bug, within: u64
     planted(name, what, Mutation::Framework(bug), within, hunt)
 }
 
-use Hunt::{Full, LonelyLeaders, OnDisk, Sessions};
+use Hunt::{Full, LonelyLeaders, Members, OnDisk, Sessions};
 
 /// Every bug.
 pub const CATALOGUE: &[Planted] = &[
@@ -364,4 +364,20 @@ pub const CATALOGUE: &[Planted] = &[
         120,
         Sessions,
     ),
+    framework(
+        "promoted-unseen",
+        "a learner is made a voter at once, whether or not its disk is recorded and it has caught up",
+        Bug::PromotedUnseen,
+        30,
+        Members,
+    )
+    .seen_by("voters are known"),
+    framework(
+        "quorum-not-checked",
+        "members are changed whether or not a majority of the voters there would be is alive",
+        Bug::QuorumNotChecked,
+        30,
+        Members,
+    )
+    .seen_by("liveness"),
 ];

@@ -32,6 +32,9 @@ pub enum Hunt {
     Sessions,
     /// Leaders that are cut off and come back, with entries that nobody else has.
     LonelyLeaders,
+    /// Members that change: one is made a voter as soon as it was added, and one is removed while another
+    /// has lost its disk.
+    Members,
 }
 
 /// The bug of this name, with or without its hyphens.

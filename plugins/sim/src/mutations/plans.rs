@@ -12,8 +12,20 @@ impl Hunt {
         match self {
             Self::Full | Self::OnDisk | Self::Sessions => None,
             Self::LonelyLeaders => Some(lonely_leaders(nodes)),
+            Self::Members => Some(members(nodes)),
         }
     }
+}
+
+/// A machine that is made a voter as soon as it was added, and voters that are removed while a minority is
+/// gone for good.
+fn members(nodes: u64) -> Plan {
+    let minority: Vec<u64> = (1..=(nodes - 1) / 2).collect();
+    let at = |ms, fault| Planned { at: Duration::from_millis(ms), fault };
+    let mut faults = vec![at(1_500, Fault::Join { spare: 1 }), at(1_500, Fault::Promote { spare: 1 })];
+    faults.extend(minority.iter().map(|node| at(4_000, Fault::Wipe { node: *node })));
+    faults.extend((minority.len() as u64 + 1..=nodes).map(|node| at(5_000, Fault::Remove { node })));
+    Plan { faults, lasting: Lasting::Nothing, minority }
 }
 
 /// Leaders that are cut off, some of whose processes restart while they are alone.

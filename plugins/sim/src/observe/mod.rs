@@ -8,6 +8,7 @@ mod entry;
 mod in_memory;
 mod log;
 mod machine;
+mod members;
 mod on_disk;
 mod storage;
 mod tagged;
@@ -24,6 +25,7 @@ pub use self::entry::{EntryMark, VoteMark};
 pub use self::log::{Log, NodeLog, Op};
 pub(crate) use self::machine::panic_text;
 pub use self::machine::{Eye, Observed};
+pub use self::members::Members;
 pub use self::on_disk::{Looks, OnDiskOf};
 pub use self::storage::ObservedStorage;
 pub use self::tagged::{Placed, Tagged};
@@ -59,6 +61,15 @@ pub enum Observation<'a> {
     Queued {
         /// What.
         op: &'a Op,
+    },
+    /// An entry that names the members is about to be queued.
+    Members {
+        /// Where it stands.
+        index: u64,
+        /// The term of the leader that made it.
+        term: u64,
+        /// Whom it names.
+        members: &'a Members,
     },
     /// A node was told that its storage would keep something.
     Flushed {
@@ -102,8 +113,10 @@ pub enum Observation<'a> {
 /// What is known of all nodes.
 #[derive(Debug, Default)]
 pub struct World {
-    /// How many nodes there are.
+    /// How many nodes the cluster begins with.
     pub size: usize,
+    /// The members that entries name, by index and term.
+    pub members: BTreeMap<(u64, u64), Members>,
     /// Their logs.
     pub logs: BTreeMap<u64, NodeLog>,
     /// What was applied at each position, as the first node to do so told it.
@@ -255,6 +268,8 @@ impl Inner {
         match observation {
             Observation::Opened { found } => trace.mark(at, "opened", node, found),
             Observation::Queued { op } => trace.mark(at, "queued", node, op),
+            // It is in the operation that comes next.
+            Observation::Members { .. } => {}
             Observation::Flushed { op } => trace.mark(at, "flushed", node, op),
             Observation::Status { status } => {
                 let Status { role, term, leader, connected, last_log, .. } = status;
@@ -272,9 +287,20 @@ impl Inner {
 }
 
 impl World {
+    /// The members in force in `log` up to `upto`, and where they stand; `None` when nothing names them. Of
+    /// what is purged only the last that was ever appended can be known.
+    pub fn members_in(&self, log: &Log, upto: u64) -> Option<(u64, &Members)> {
+        let mut before = self.members.range(..=(upto, u64::MAX)).rev();
+        let found = before.find(|((index, term), _)| log.holds(*index, *term));
+        found.map(|((index, _), members)| (*index, members))
+    }
+
     fn note(&mut self, node: u64, observation: &Observation<'_>) -> Result<(), String> {
         let log = self.logs.entry(node).or_default();
         match observation {
+            Observation::Members { index, term, members } => {
+                self.members.entry((*index, *term)).or_insert_with(|| (*members).clone());
+            }
             Observation::Queued { op } => {
                 let removes = matches!(op, Op::Truncate(from) if log.queued().last() >= Some(*from));
                 self.truncations += u64::from(removes);

@@ -14,7 +14,7 @@ use quorate::storage::{
 use quorate::types::{GroupId, LogId, LogIndex};
 use quorate::watch::Watcher;
 
-use super::{EntryMark, Log, Observation, Observer, Op, VoteMark};
+use super::{EntryMark, Log, Members, Observation, Observer, Op, VoteMark};
 use crate::mutations::{self, Mutation};
 
 /// A storage that tells what it is given.
@@ -66,6 +66,17 @@ impl<S: Storage> ObservedStorage<S> {
         })
     }
 
+    /// Tells whom the entries of a write name as members.
+    fn members_of(&self, write: &Write) {
+        let Write::Append { first, entries } = write else { return };
+        for (index, entry) in (first.get()..).zip(entries) {
+            if let Some(members) = &Members::of(entry) {
+                let term = EntryMark::of(index, entry).term;
+                self.observer.see(self.node, &Observation::Members { index, term, members });
+            }
+        }
+    }
+
     /// What is in the storage, read back whole.
     async fn found(&self, group: GroupId, state: &GroupState) -> Result<Log, StorageError> {
         let mut log = Log { vote: state.vote.as_ref().and_then(VoteMark::found), ..Log::default() };
@@ -109,6 +120,7 @@ impl<S: Storage> Storage for ObservedStorage<S> {
     fn write(&self, group: GroupId, write: Write, flushed: Flushed) {
         let Some(op) = Op::of(&write) else { return self.storage.write(group, write, flushed) };
         if self.observer.is_boot(self.node, self.boot) {
+            self.members_of(&write);
             self.observer.see(self.node, &Observation::Queued { op: &op });
         }
         let flushed = self.telling(op.clone(), flushed);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Oracle;
-use crate::observe::{Observation, Op, World};
+use crate::observe::{Members, Observation, Op, World};
 
 /// No leader without a quorum of flushed votes.
 #[derive(Debug, Default)]
@@ -26,10 +26,13 @@ impl Oracle for ElectedByQuorum {
             // It writes down that it leads before it does anything as a leader.
             Observation::Queued { op: Op::Vote(vote) } if vote.committed && vote.node == node => {
                 let votes = self.votes.get(&(vote.term, node)).cloned().unwrap_or_default();
-                if votes.len() * 2 <= world.size {
+                let first = Members::first(world.size);
+                let log = world.logs[&node].queued();
+                let members = world.members_in(log, u64::MAX).map_or(&first, |(_, members)| members);
+                if !members.has_quorum(|voter| votes.contains(&voter)) {
                     return Err(format!(
-                        "n{node} leads term {}, in which only {votes:?} of {} have flushed a vote for it",
-                        vote.term, world.size
+                        "n{node} leads term {}, in which only {votes:?} of {:?} have flushed a vote for it",
+                        vote.term, members.voters
                     ));
                 }
             }

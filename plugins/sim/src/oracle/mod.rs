@@ -11,6 +11,7 @@ mod applied_once;
 mod commit_on_quorum;
 mod elected_by_quorum;
 mod election_safety;
+mod known_voters;
 mod leader_completeness;
 mod log_clock;
 mod log_matching;
@@ -25,6 +26,7 @@ pub use self::applied_once::AppliedOnce;
 pub use self::commit_on_quorum::CommitOnQuorum;
 pub use self::elected_by_quorum::ElectedByQuorum;
 pub use self::election_safety::ElectionSafety;
+pub use self::known_voters::KnownVoters;
 pub use self::leader_completeness::LeaderCompleteness;
 pub use self::log_clock::LogClock;
 pub use self::log_matching::LogMatching;
@@ -92,6 +94,7 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::<LogMatching>::default(),
         Box::<LeaderCompleteness>::default(),
         Box::<CommitOnQuorum>::default(),
+        Box::<KnownVoters>::default(),
         Box::<StateMachineSafety>::default(),
         Box::<Monotonic>::default(),
         Box::<Acknowledged>::default(),

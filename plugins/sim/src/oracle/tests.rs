@@ -1,10 +1,12 @@
 //! Each oracle sees what it is there for, and accepts what is right.
 
+use std::collections::BTreeSet;
+
 use quorate::types::{LogIndex, LogTime, Position};
 
 use super::*;
 use crate::mutations::{CATALOGUE, Planted};
-use crate::observe::{AppliedCommand, EntryMark, Log, Observer, Op, VoteMark};
+use crate::observe::{AppliedCommand, EntryMark, Log, Members, Observer, Op, VoteMark};
 use crate::trace::Trace;
 
 /// What three nodes do, and which oracle has something against it.
@@ -24,6 +26,18 @@ impl Story {
         let this = self.queue(node, op.clone());
         this.0.see(node, &Observation::Flushed { op: &op });
         this
+    }
+
+    /// A node appends a membership of these voters, whose disks are recorded.
+    fn members(self, node: u64, index: u64, voters: &[&[u64]]) -> Self {
+        let voters: Vec<BTreeSet<u64>> = voters.iter().map(|set| set.iter().copied().collect()).collect();
+        let recorded = voters.iter().flatten().map(|voter| (*voter, true)).collect();
+        self.of_members(node, index, &Members { voters, recorded })
+    }
+
+    fn of_members(self, node: u64, index: u64, members: &Members) -> Self {
+        self.0.see(node, &Observation::Members { index, term: 1, members });
+        self.write(node, entries(index, &[1]))
     }
 
     fn apply(self, node: u64, index: u64, command: &'static str) -> Self {
@@ -227,4 +241,45 @@ fn elected_by_a_quorum_sees_a_leader_whose_votes_are_not_on_disks() {
     voted.write(1, vote(3, 1, true)).breaks("elected by a quorum");
     let for_another = Story::new().write(1, vote(3, 1, false)).write(2, vote(3, 2, false));
     for_another.write(1, vote(3, 1, true)).breaks("elected by a quorum");
+}
+
+#[test]
+fn quorums_are_those_of_the_members_in_force() {
+    // Entry 1 leaves node 1 alone; what stands behind it needs nobody else, what stands before it does.
+    let alone = || Story::new().write(1, entries(0, &[1])).members(1, 1, &[&[1]]).write(1, entries(2, &[1]));
+    alone().apply(1, 2, "a").holds();
+    let five: &[u64] = &[1, 2, 3, 4, 5];
+    let grown = |flushed: &[u64]| {
+        let story = Story::new().members(1, 0, &[five]).write(1, entries(1, &[1]));
+        flushed.iter().fold(story, |story, node| story.write(*node, entries(0, &[1, 1])))
+    };
+    grown(&[4, 5]).apply(1, 1, "a").holds();
+    grown(&[4]).apply(1, 1, "a").breaks("commit on a quorum");
+    // Of both sets while they change.
+    let joint = |flushed: &[u64]| {
+        let story = Story::new().members(1, 0, &[&[1, 2, 3], &[3, 4, 5]]).write(1, entries(1, &[1]));
+        flushed.iter().fold(story, |story, node| story.write(*node, entries(0, &[1, 1])))
+    };
+    joint(&[3, 4]).apply(1, 1, "a").holds();
+    joint(&[2, 3]).apply(1, 1, "a").breaks("commit on a quorum");
+    let voted = |voters: &[u64]| {
+        let story = Story::new().members(1, 0, &[five]);
+        voters.iter().fold(story, |story, voter| story.write(*voter, vote(3, 1, false)))
+    };
+    voted(&[1, 4, 5]).write(1, vote(3, 1, true)).holds();
+    voted(&[1, 4]).write(1, vote(3, 1, true)).breaks("elected by a quorum");
+}
+
+#[test]
+fn voters_are_known_sees_one_without_a_disk_or_a_log() {
+    let three: &[u64] = &[1, 2, 3];
+    let begun = || Story::new().members(1, 0, &[three]).members(1, 1, &[three]);
+    let change: [&[u64]; 2] = [three, &[1, 2, 3, 4]];
+    begun().write(4, entries(0, &[1, 1])).members(1, 2, &change).holds();
+    begun().write(4, entries(0, &[1])).members(1, 2, &change).breaks("voters are known");
+    let unrecorded = Members {
+        voters: change.iter().map(|set| set.iter().copied().collect()).collect(),
+        recorded: [(1, true), (2, true), (3, true), (4, false)].into(),
+    };
+    begun().write(4, entries(0, &[1, 1])).of_members(1, 2, &unrecorded).breaks("voters are known");
 }

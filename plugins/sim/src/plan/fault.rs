@@ -199,6 +199,30 @@ pub enum Fault {
         /// Which.
         node: u64,
     },
+    /// A spare machine is added as a learner, and joins.
+    Join {
+        /// Which, from 1.
+        spare: u64,
+    },
+    /// A spare machine that has joined is made a voter.
+    Promote {
+        /// Which, from 1.
+        spare: u64,
+    },
+    /// A spare machine joins in the place of a first member.
+    Replace {
+        /// Who goes.
+        old: u64,
+        /// Which comes, from 1.
+        spare: u64,
+    },
+    /// A first member is removed.
+    Remove {
+        /// Which.
+        node: u64,
+    },
+    /// Whoever leads is removed.
+    RemoveLeader,
     /// Whoever leads is cut off from all others, and what it appends is not committed.
     IsolateLeader {
         /// How long.
@@ -233,13 +257,20 @@ impl Fault {
             | Self::FallBehind { node, .. }
             | Self::Clock { node, .. }
             | Self::Transfer { to: node }
-            | Self::Shutdown { node } => vec![node],
+            | Self::Shutdown { node }
+            | Self::Remove { node }
+            | Self::Replace { old: node, .. } => vec![node],
             Self::CutOneWay { from: a, to: b, .. }
             | Self::CutLink { a, b, .. }
             | Self::Reset { a, b }
             | Self::HalfOpen { gone: a, left: b } => vec![a, b],
             Self::Split { half, .. } => (0..64).filter(|node| half & (1 << node) != 0).collect(),
-            Self::BreakSnapshot { .. } | Self::IsolateLeader { .. } | Self::CrashLeader { .. } => Vec::new(),
+            Self::BreakSnapshot { .. }
+            | Self::IsolateLeader { .. }
+            | Self::CrashLeader { .. }
+            | Self::Join { .. }
+            | Self::Promote { .. }
+            | Self::RemoveLeader => Vec::new(),
         }
     }
 
@@ -252,6 +283,26 @@ impl Fault {
             | Self::CrashLeader { crash, .. } => Some(crash),
             _ => None,
         }
+    }
+
+    /// The spare machine that it names.
+    pub fn spare(&self) -> Option<u64> {
+        match *self {
+            Self::Join { spare } | Self::Promote { spare } | Self::Replace { spare, .. } => Some(spare),
+            _ => None,
+        }
+    }
+
+    /// Whether it changes the members.
+    pub fn changes_members(&self) -> bool {
+        matches!(
+            self,
+            Self::Join { .. }
+                | Self::Promote { .. }
+                | Self::Replace { .. }
+                | Self::Remove { .. }
+                | Self::RemoveLeader
+        )
     }
 }
 

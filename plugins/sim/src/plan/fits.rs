@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Fault, Lasting, Plan, Planned};
+use super::{Fault, Lasting, Plan, Planned, SPARES};
 use crate::disk::Crash;
 
 /// Why a plan is none for a cluster of so many nodes.
@@ -18,6 +18,13 @@ pub enum Misfit {
         node: u64,
         /// How many nodes there are.
         nodes: u64,
+    },
+    /// A fault names a spare machine that is not there.
+    Spare {
+        /// Which fault.
+        planned: Box<Planned>,
+        /// The machine.
+        spare: u64,
     },
     /// The minority does so.
     Minority {
@@ -58,6 +65,14 @@ impl fmt::Display for Misfit {
                     f,
                     "the fault at {:.6}s, {fault:?}, tears sectors of 0 bytes, and a sector has at least 1",
                     at.as_secs_f64()
+                );
+            }
+            Self::Spare { planned, spare } => {
+                let Planned { at, fault } = &**planned;
+                let at = at.as_secs_f64();
+                return write!(
+                    f,
+                    "the fault at {at:.6}s, {fault:?}, names spare machine {spare}, and there are 1 to {SPARES}"
                 );
             }
             Self::NoMajority { who, nodes } => {
@@ -109,6 +124,9 @@ impl Plan {
             }
             if planned.fault.crash() == Some(Crash::Torn { sector: 0 }) {
                 return Err(Misfit::Sector { planned: Box::new(*planned) });
+            }
+            if let Some(spare) = planned.fault.spare().filter(|spare| !(1..=SPARES).contains(spare)) {
+                return Err(Misfit::Spare { planned: Box::new(*planned), spare });
             }
         }
         if let Some(node) = self.minority.iter().copied().find(is_not_there) {
@@ -207,6 +225,12 @@ mod tests {
         }
         let told = plan(Fault::Shutdown { node: 4 }).fits(3).expect_err("there is no n4").to_string();
         assert_eq!(told, "the fault at 2.000000s, Shutdown { node: 4 }, names n4, and there are n1 to n3");
+        let told = plan(Fault::Join { spare: 3 }).fits(3).expect_err("there are two").to_string();
+        assert_eq!(
+            told,
+            "the fault at 2.000000s, Join { spare: 3 }, names spare machine 3, and there are 1 to 2"
+        );
+        assert_eq!(plan(Fault::Replace { old: 3, spare: 2 }).fits(3), Ok(()));
         let minority = Plan { minority: vec![2], ..Plan::calm() }.fits(1).expect_err("there is no n2");
         assert_eq!(minority.to_string(), "the minority names n2, and there is n1 alone");
     }

@@ -5,8 +5,9 @@
 //! then sends the same command once more is said by [`Setup::retries`](crate::cluster::Setup::retries).
 //!
 //! `fault.rs` is what can go wrong, `profile.rs` what a campaign is about, `class.rs` how a fault of
-//! each class is drawn, `fits.rs` whether a plan is one for so many nodes.
+//! each class is drawn, `changes.rs` how the members come to change, `fits.rs` whether a plan is one for so many nodes.
 
+mod changes;
 mod class;
 mod fault;
 mod fits;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::changes::SPARES;
 pub use self::fault::Fault;
 pub use self::fits::Misfit;
 pub use self::profile::Profile;
@@ -94,7 +96,9 @@ impl Plan {
         }
         let drawn = *rng.pick(&[Lasting::Nothing, Lasting::Down, Lasting::Mute, Lasting::Deaf]);
         let lasting = if minority.is_empty() { Lasting::Nothing } else { drawn };
-        Self { faults, lasting, minority }
+        let mut plan = Self { faults, lasting, minority };
+        plan.change_members(profile, seed, nodes, length);
+        plan
     }
 }
 
@@ -124,6 +128,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn plans_that_change_the_members_lose_no_disk_for_good() {
+        let mut changed = 0;
+        for seed in 0..500 {
+            let profile = Profile::ALL[seed as usize % 5];
+            let plan = Plan::draw(profile, seed, 3, Duration::from_mins(1));
+            if !plan.changes_members() {
+                continue;
+            }
+            changed += 1;
+            assert!(matches!(profile, Profile::Chaos | Profile::Membership), "{profile}");
+            assert_eq!((plan.lasting, plan.fits(3)), (Lasting::Nothing, Ok(())));
+            for Planned { fault, .. } in &plan.faults {
+                assert!(!matches!(fault, Fault::Rot { .. } | Fault::Wipe { .. }), "{fault:?}");
+            }
+        }
+        assert!(changed > 20, "{changed} of 500 plans");
     }
 
     #[test]

@@ -18,9 +18,9 @@ pub enum Profile {
     Disk,
     /// Partitions of every shape, streams that break, slow links.
     Network,
-    /// Members that lose their disks and come back under their old names, that fall behind and are
-    /// brought up by a snapshot, that are shut down and hand over. The members of a running cluster
-    /// cannot be changed yet, so no plan does.
+    /// Machines that join, are made voters, take each other's places and are removed; members that lose
+    /// their disks and come back under their old names, that fall behind and are brought up by a snapshot,
+    /// that are shut down and hand over.
     Membership,
     /// Clocks that jump and drift, nodes that stand still, and leaders that change meanwhile.
     Clock,

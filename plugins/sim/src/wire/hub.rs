@@ -131,6 +131,10 @@ impl Hub {
         self.links.get(&(from, to)).is_some_and(|link| link.cut_since.is_some())
     }
 
+    pub(super) fn is_any_cut(&self) -> bool {
+        self.links.values().any(|link| link.cut_since.is_some())
+    }
+
     /// Sends something off from the end `side` of a stream.
     pub(super) fn send(&mut self, id: u64, side: usize, mut item: Item) {
         let Some(stream) = self.streams.get(&id) else { return };

@@ -107,6 +107,11 @@ impl Wire {
         self.lock().is_cut(from, to)
     }
 
+    /// Whether any link is cut.
+    pub fn is_any_cut(&self) -> bool {
+        self.lock().is_any_cut()
+    }
+
     /// How long frames take from one node to another from now on.
     pub fn set_time(&self, from: u64, to: u64, time: LinkTime) {
         self.lock().link(from, to).time = time;

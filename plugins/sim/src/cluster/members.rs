@@ -1,0 +1,170 @@
+//! Changing the members, as an operator would: asked of whoever leads, again while it is not done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use quorate::Ticket;
+use quorate::error::{MembersError, NotChanged};
+use quorate::node::Members;
+use quorate::node::status::Status;
+use quorate::types::{MembershipKind, NodeId};
+
+use super::Sim;
+use crate::oracle;
+use crate::runtime::{SimSleep, time};
+use crate::wire::Wire;
+use crate::workload::Workload;
+
+/// How long a change is tried.
+const TRIES: Duration = Duration::from_secs(8);
+/// How long one try waits.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long after the faults a change that was under way may take to be finished.
+const SETTLED: Duration = Duration::from_secs(30);
+
+type Asked = Result<Option<Ticket>, MembersError>;
+
+impl<W: Workload> Sim<W> {
+    fn spare(&self, spare: u64) -> u64 {
+        self.setup.nodes + spare
+    }
+
+    /// Asks a node that runs: the leader, when there is one. `None` when it has no answer.
+    async fn ask_members(
+        &self,
+        ask: impl FnOnce(Members) -> BoxFuture<'static, Asked>,
+    ) -> Option<(u64, Asked)> {
+        let leader = self.leader();
+        let (node, process, members) = {
+            let slots = self.slots();
+            let up = |node: u64| {
+                let up = slots.get(&node)?.up.as_ref()?;
+                Some((node, up.process.clone(), up.members.clone()?))
+            };
+            leader.and_then(up).or_else(|| slots.keys().copied().find_map(up))?
+        };
+        let asking = process.spawn(ask(members.with_timeout(PATIENCE)));
+        let answer = asking.await.ok()?;
+        Some((node, answer))
+    }
+
+    /// Asks again and again until it is done; whether it was.
+    async fn insist(
+        &self,
+        what: &str,
+        ask: impl Fn(Members) -> BoxFuture<'static, Asked>,
+    ) -> Option<Option<Ticket>> {
+        let by = time() + TRIES;
+        let mut unknown = false;
+        while time() < by {
+            match self.ask_members(&ask).await {
+                Some((node, Ok(done))) => {
+                    let cut = self.wire.is_any_cut();
+                    self.tell(format!("{what}: done, says n{node}"));
+                    self.count(|counts| counts.changed_in_partition += u64::from(cut));
+                    return Some(done);
+                }
+                Some((_, Err(MembersError::NotApplied(NotChanged::UnknownNode { .. })))) if unknown => {
+                    self.tell(format!("{what}: was done"));
+                    return Some(None);
+                }
+                Some((node, Err(error))) => {
+                    unknown |= !error.is_definite();
+                    self.tell(format!("{what}: n{node} says {error}"));
+                }
+                None => unknown = true,
+            }
+            SimSleep::exactly(Duration::from_millis(100)).await;
+        }
+        None
+    }
+
+    /// Adds a spare machine and starts it.
+    pub(super) async fn join(self: &Arc<Self>, spare: u64) {
+        let node = self.spare(spare);
+        let ask = move |members: Members| -> BoxFuture<'static, Asked> {
+            Box::pin(async move {
+                members.add_learner(Wire::member(node)).await?;
+                members.ticket(NodeId(node)).await.map(Some)
+            })
+        };
+        let Some(Some(ticket)) = self.insist(&format!("n{node} joins"), ask).await else { return };
+        if let Some(slot) = self.slots().get_mut(&node) {
+            slot.ticket.get_or_insert(ticket);
+        }
+        self.start(node);
+    }
+
+    pub(super) async fn promote(self: &Arc<Self>, spare: u64) {
+        let node = self.spare(spare);
+        let ask = move |members: Members| -> BoxFuture<'static, Asked> {
+            Box::pin(async move { members.promote(NodeId(node)).await.map(|()| None) })
+        };
+        if self.insist(&format!("n{node} is made a voter"), ask).await.is_some() {
+            self.count(|counts| counts.promoted += 1);
+        }
+    }
+
+    pub(super) async fn replace(self: &Arc<Self>, old: u64, spare: u64) {
+        let new = self.spare(spare);
+        self.join(spare).await;
+        let ask = move |members: Members| -> BoxFuture<'static, Asked> {
+            Box::pin(async move { members.replace(NodeId(old), Wire::member(new)).await.map(|()| None) })
+        };
+        self.may_go(old);
+        if self.insist(&format!("n{new} takes the place of n{old}"), ask).await.is_some() {
+            self.count(|counts| {
+                counts.promoted += 1;
+                counts.removed += 1;
+            });
+        }
+    }
+
+    pub(super) async fn remove(self: &Arc<Self>, node: u64) {
+        let leads = self.leader() == Some(node);
+        let ask = move |members: Members| -> BoxFuture<'static, Asked> {
+            Box::pin(async move { members.remove(NodeId(node)).await.map(|()| None) })
+        };
+        self.may_go(node);
+        if self.insist(&format!("n{node} is removed"), ask).await.is_some() {
+            self.count(|counts| {
+                counts.removed += 1;
+                counts.leaders_removed += u64::from(leads);
+            });
+        }
+    }
+
+    /// From now on a node may be told that it is no member.
+    fn may_go(&self, node: u64) {
+        if let Some(slot) = self.slots().get_mut(&node) {
+            slot.may_go = true;
+        }
+    }
+
+    fn status_of(&self, node: u64) -> Option<Status> {
+        Some(self.slots().get(&node)?.up.as_ref()?.status.as_ref()?.get())
+    }
+
+    /// Who the members are once no change is under way any more: all of them must serve. `None` when there
+    /// is no end of it, which is accused.
+    pub(super) async fn settled_members(&self) -> Option<Vec<u64>> {
+        // What was asked for last may still be proposed.
+        SimSleep::exactly(PATIENCE * 2).await;
+        let by = time() + SETTLED;
+        while time() < by {
+            let leading = self.leader();
+            let status = leading.and_then(|node| self.status_of(node));
+            if let Some(status) = status.filter(|status| !status.membership.is_joint()) {
+                let members = &status.membership;
+                let voters = members.members.keys().copied();
+                let voters = voters.filter(|node| members.kind(*node) == Some(MembershipKind::Voter));
+                return Some(voters.map(NodeId::get).collect());
+            }
+            SimSleep::exactly(Duration::from_millis(100)).await;
+        }
+        let what = format!("a change of the members is not finished within {SETTLED:?} of calm");
+        self.observer.accuse(oracle::LIVENESS, what);
+        None
+    }
+}
