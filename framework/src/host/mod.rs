@@ -133,7 +133,8 @@ impl<RT: Runtime> Host<RT> {
     /// Takes over the membership that stands in the log at `at`.
     pub(crate) fn learn(&self, members: &BTreeMap<NodeId, Member>, at: Option<LogId>) {
         // What comes first of a log is old: whoever sends it may not have been a member then.
-        if self.roster().joining && !members.contains_key(&self.node_id()) {
+        let joining = self.roster().joining;
+        if joining && !members.contains_key(&self.node_id()) {
             return;
         }
         if self.change_roster(|roster| roster.learn(members, at)) {
@@ -142,7 +143,8 @@ impl<RT: Runtime> Host<RT> {
         // Whoever comes back under a number that was removed has a disk of its own.
         let unrecorded = |node: &NodeId| members.get(node).is_some_and(|member| member.disk_id.is_none());
         self.seen_disks.update(|seen| seen.retain(|node, _| unrecorded(node)));
-        self.refused_by.update(|refused| refused.retain(|node| members.contains_key(node)));
+        // Who refused a node that joined had not heard of it.
+        self.refused_by.update(|refused| refused.retain(|node| !joining && members.contains_key(node)));
     }
 
     /// Watches the disks of members of which none is recorded.

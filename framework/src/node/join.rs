@@ -49,11 +49,17 @@ pub(super) fn check_fresh(
 }
 
 /// Whether a node is no member any more: its log says so, or a majority of the voters that it knows, which
-/// may have been told what it was not.
-pub(super) fn is_removed(own: NodeId, membership: &Membership, refused_by: &BTreeSet<NodeId>) -> bool {
+/// may have been told what it was not. Whoever hears a leader is a member, and those that refused it had not
+/// heard of that.
+pub(super) fn is_removed(
+    own: NodeId,
+    membership: &Membership,
+    refused_by: &BTreeSet<NodeId>,
+    hears_a_leader: bool,
+) -> bool {
     let Some(voters) = membership.voters.last() else { return false };
     let refuse = voters.intersection(refused_by).count() > voters.len() / 2;
-    !membership.members.contains_key(&own) || refuse
+    !membership.members.contains_key(&own) || (refuse && !hears_a_leader)
 }
 
 impl<RT: Runtime> Core<RT> {
@@ -168,11 +174,13 @@ mod tests {
         let set = |nodes: &[u64]| nodes.iter().copied().map(NodeId).collect::<BTreeSet<_>>();
         let three = Membership { voters: vec![set(&[1, 2, 3])], members: members(&[1, 2, 3, 4]) };
         let removed = |own: u64, membership: &Membership, refused_by: &[u64]| {
-            is_removed(NodeId(own), membership, &set(refused_by))
+            is_removed(NodeId(own), membership, &set(refused_by), false)
         };
         assert!(!removed(3, &three, &[1]), "one that has not heard of it yet");
         assert!(removed(3, &three, &[1, 2]) && removed(4, &three, &[1, 2]));
         assert!(!removed(4, &three, &[1, 9]), "whoever does not vote has no say");
+        let heard = is_removed(NodeId(4), &three, &set(&[1, 2]), true);
+        assert!(!heard, "they had not heard that it was added");
         assert!(removed(5, &three, &[]), "its log says so");
         assert!(!removed(5, &Membership::default(), &[]), "its log is empty");
         let joint = Membership { voters: vec![set(&[1, 2, 3]), set(&[1, 2])], ..three };

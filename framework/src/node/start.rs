@@ -347,7 +347,8 @@ impl<RT: Runtime> Core<RT> {
             self.host.learn(&view.membership.members, view.membership_at);
         }
         let takes_part = self.running.get().is_some();
-        let removed = join::is_removed(self.node_id(), &view.membership, &self.host.refused_by().get());
+        let refused_by = self.host.refused_by().get();
+        let removed = join::is_removed(self.node_id(), &view.membership, &refused_by, view.connected);
         self.status.update(|status| {
             let named = view.membership.members.contains_key(&status.node_id);
             match &status.phase {
