@@ -22,6 +22,7 @@ quorate_tests::over_both_rigs!(
     a_dead_voter_is_replaced,
     a_wiped_voter_comes_back_under_a_new_id,
     a_wiped_learner_is_refused_by_all,
+    an_id_that_is_given_again_is_another_node,
     the_leader_is_removed_under_writes,
     a_removed_node_is_told_and_disturbs_nobody,
     a_removed_learner_is_told,
@@ -239,6 +240,33 @@ async fn a_wiped_voter_comes_back_under_a_new_id<R: Rig>() {
     cluster.members(leader).promote(4).await.expect("it catches up");
     assert_eq!(cluster.client(4).times(0, 0).await, Ok(1));
     assert_eq!(cluster.voters_and_learners(leader).await, (others(&[1, 2, 3, 4], wiped), vec![]));
+}
+
+async fn an_id_that_is_given_again_is_another_node<R: Rig>() {
+    let mut cluster = Cluster::<R>::with_spares(1, 1);
+    cluster.start_all().await;
+    cluster.leader().await;
+    // More than is sent at once: what a joiner hears of first is the time when node 1 was alone.
+    for note in 0..48 {
+        cluster.client(1).note(format!("{note}"), "text".repeat(16 << 10)).await.expect("it is alone");
+    }
+    cluster.join(1, 2).await;
+    cluster.members(1).promote(2).await.expect("it catches up");
+    cluster.members(1).remove(1).await.expect("one stays");
+    cluster.leader_of(&[2]).await;
+    cluster.stop_hard(1).await;
+    cluster.rig.wipe(1);
+    // Its key and its number, and another disk.
+    cluster.join(2, 1).await;
+    cluster.client(2).record(0, 0).await.expect("it leads");
+    let status = cluster.until(1, "takes part", |status| status.phase == Phase::Running).await;
+    assert_eq!(status.leader, Some(NodeId(2)));
+    assert_eq!(cluster.client(1).times(0, 0).await, Ok(1));
+    assert_eq!(cluster.voters_and_learners(2).await, (vec![2], vec![1]));
+    let term = cluster.node(2).status().get().term;
+    cluster.members(2).promote(1).await.expect("it has caught up");
+    assert_eq!(cluster.client(1).record(0, 1).await, Ok(1));
+    assert_eq!(cluster.node(2).status().get().term, term, "nobody stood for election");
 }
 
 async fn a_wiped_learner_is_refused_by_all<R: Rig>() {

@@ -52,6 +52,8 @@ pub(crate) struct GroupOptions {
     pub(crate) machine: Arc<dyn ErasedMachine>,
     /// Monotonic time since the process started.
     pub(crate) monotonic: Box<dyn Fn() -> Duration + Send + Sync>,
+    /// Whether it stands for election from the start, and not only once it is told to.
+    pub(crate) elects: bool,
 }
 
 /// Why a proposal was not applied here.
@@ -124,7 +126,7 @@ pub(crate) async fn write_birth(
     receipt.await
 }
 
-fn library_config<RT: Runtime>(config: &Config) -> openraft::Config {
+fn library_config<RT: Runtime>(config: &Config, elects: bool) -> openraft::Config {
     openraft::Config {
         cluster_name: "quorate".into(),
         heartbeat_interval: config.election.heartbeat_ms,
@@ -136,6 +138,7 @@ fn library_config<RT: Runtime>(config: &Config) -> openraft::Config {
         // Reads of the log are bounded by bytes.
         max_payload_entries: 4096,
         // A node that was away must not disturb a leader when it comes back.
+        enable_elect: elects,
         enable_pre_vote: Some(true),
         // A restarted leader would serve reads from a state older than what it acknowledged.
         enable_leader_restore: Some(RT::planted(Bug::LeaderRestored)),
@@ -195,7 +198,7 @@ impl<RT: Runtime> Group<RT> {
             append_deadline: Duration::from_millis(config.election.timeout_max_ms),
             chunk_bytes: config.snapshot.chunk_bytes,
         };
-        let library = Arc::new(library_config::<RT>(config));
+        let library = Arc::new(library_config::<RT>(config, options.elects));
         let started = Raft::new(options.node_id.0, library, network, log, machine).await;
         let raft = match (started, applier.failure.get(), room_to_restore) {
             (Ok(raft), ..) => raft,
@@ -261,6 +264,11 @@ impl<RT: Runtime> Group<RT> {
         requests: impl Stream<Item = AppendEntriesRequest<TypeConfig<RT>>> + Send + 'static,
     ) -> KeptAnswers<AppendAnswer<RT>> {
         self.keeper.answers(self.raft.stream_append(requests))
+    }
+
+    /// From now on it stands for election.
+    pub(crate) fn elect(&self) {
+        self.raft.runtime_config().elect(true);
     }
 
     pub(crate) fn group(&self) -> GroupId {

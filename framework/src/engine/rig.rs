@@ -76,6 +76,7 @@ pub(super) async fn start_over(
         storage: over(storage.clone()),
         machine: Arc::new(Typed::new(Idle)),
         monotonic: Box::new(|| Duration::ZERO),
+        elects: true,
     };
     let found = storage.open(GroupId::MAIN).await.expect("in memory");
     let group = Group::start(&host, &found, options).await.expect("a good log");

@@ -94,6 +94,12 @@ pub enum NotChanged {
         /// The learner.
         node_id: NodeId,
     },
+    /// It votes already, and was to take another voter's place.
+    #[error("node {} votes already: to be one voter less, remove the other one", node_id.get())]
+    VotesAlready {
+        /// The voter.
+        node_id: NodeId,
+    },
     /// The learner has not been seen yet, so that its disk is not recorded, and nobody could tell it from
     /// one that was wiped.
     #[error("node {} has not joined yet: start it with its ticket", node_id.get())]

@@ -132,7 +132,7 @@ impl<RT: Runtime> Host<RT> {
         };
         let node = roster.admit(cluster, &self.parts.machines, peer, hello)?;
         if recorded.is_none() && roster.born {
-            self.seen_disks.update(|seen| _ = seen.insert(node, hello.disk_id));
+            self.seen_disks.update(|seen| _ = seen.insert(node, (peer.clone(), hello.disk_id)));
         }
         match expected {
             Some(expected) if expected != node => Err(Refusal::OtherNode(node)),
@@ -212,7 +212,8 @@ mod tests {
             let refused = ours.open(NodeId(2), lane).await.map(drop);
             assert!(matches!(refused, Err(OpenError::NotRecorded(NodeId(2)))), "{lane}: {refused:?}");
         }
-        assert_eq!(ours.seen_disks().get(), [(NodeId(2), disk)].into(), "it was seen");
+        let seen = (member(2).identity, disk);
+        assert_eq!(ours.seen_disks().get(), [(NodeId(2), seen)].into(), "it was seen");
         ours.open(NodeId(2), Lane::Control).await.map(drop).expect("it may ask who the members are");
         ours.learn(&members(Some(disk)), Some(LogId::new(1, 2)));
         assert_eq!(ours.seen_disks().get(), BTreeMap::new(), "it is on record");

@@ -77,7 +77,7 @@ pub(crate) struct Host<RT: Runtime> {
     /// Whether somebody unknown has asked to be let in.
     knocks: Arc<Watched<bool>>,
     /// Members of which no disk is recorded, with the disk that was seen last.
-    seen_disks: Watched<BTreeMap<NodeId, DiskId>>,
+    seen_disks: Watched<BTreeMap<NodeId, (PeerId, DiskId)>>,
     /// Members that do not know this node, as each said when it was last dialled.
     refused_by: Watched<BTreeSet<NodeId>>,
     pub(crate) tasks: Tasks,
@@ -132,9 +132,10 @@ impl<RT: Runtime> Host<RT> {
 
     /// Takes over the membership that stands in the log at `at`.
     pub(crate) fn learn(&self, members: &BTreeMap<NodeId, Member>, at: Option<LogId>) {
-        // What comes first of a log is old: whoever sends it may not have been a member then.
+        // What comes first of a log is old: whoever sends it may not have been a member then, and another
+        // node may have had this one's id.
         let joining = self.roster().joining;
-        if joining && !members.contains_key(&self.node_id()) {
+        if joining && !self.is_named_by(members) {
             return;
         }
         if self.change_roster(|roster| roster.learn(members, at)) {
@@ -147,8 +148,16 @@ impl<RT: Runtime> Host<RT> {
         self.refused_by.update(|refused| refused.retain(|node| !joining && members.contains_key(node)));
     }
 
-    /// Watches the disks of members of which none is recorded.
-    pub(crate) fn seen_disks(&self) -> Watcher<BTreeMap<NodeId, DiskId>> {
+    /// Whether these members count this node among them, with its key and its disk. Whoever had its id
+    /// before, in an older part of the log, is another node.
+    pub(crate) fn is_named_by(&self, members: &BTreeMap<NodeId, Member>) -> bool {
+        let Identity { node_id, disk_id, .. } = self.parts.identity;
+        let named = members.get(&node_id).filter(|member| member.disk_id == Some(disk_id));
+        named.is_some_and(|member| member.identity == self.parts.transport.identity())
+    }
+
+    /// Watches the disks of members of which none is recorded, and the keys that they were seen with.
+    pub(crate) fn seen_disks(&self) -> Watcher<BTreeMap<NodeId, (PeerId, DiskId)>> {
         self.seen_disks.watch()
     }
 
@@ -168,11 +177,17 @@ impl<RT: Runtime> Host<RT> {
     fn change_roster(&self, change: impl FnOnce(&mut Roster) -> bool) -> bool {
         let (roster, gone) = {
             let mut current = lock(&self.roster);
-            let before: Vec<PeerId> = current.all().map(|member| member.identity.clone()).collect();
+            let before: Vec<Member> = current.all().cloned().collect();
             if !change(Arc::make_mut(&mut current)) {
                 return false;
             }
-            let gone = before.into_iter().filter(|identity| current.by_identity(identity).is_none());
+            // Another disk or id under the same key is another node, too.
+            let is_gone = |member: &Member| {
+                current.by_identity(&member.identity).is_none_or(|now| {
+                    now.node_id != member.node_id || member.disk_id.is_some() && now.disk_id != member.disk_id
+                })
+            };
+            let gone = before.into_iter().filter(is_gone).map(|member| member.identity);
             (current.clone(), gone.collect::<Vec<_>>())
         };
         let knocks = self.knocks.clone();

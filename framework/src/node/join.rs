@@ -96,6 +96,12 @@ impl<RT: Runtime> Core<RT> {
         })
     }
 
+    /// Whether it votes: whose disk is not on record could lose what it promises.
+    pub(super) fn may_vote(&self) -> bool {
+        let roster = self.host.roster();
+        roster.born || self.host.is_named_by(&roster.members)
+    }
+
     async fn admission(&self, mut after_first_round: impl FnMut() + Send) -> Result<(), JoinError> {
         wait_for_admission(&self.host, GroupId::MAIN, |waiting_for, unfit| {
             self.status.update(|status| {

@@ -26,8 +26,7 @@ impl<RT: Runtime> GroupService for PeerService<RT> {
             match call {
                 Call::Write => core.forwarded_write(peer, body).await,
                 Call::Members => core.forwarded_members(peer, body).await,
-                // Whose disk is not on record by then could lose what it promises.
-                Call::Vote | Call::PreVote if !core.host.roster().born => Reply::empty(Status::NoSuchGroup),
+                Call::Vote | Call::PreVote if !core.may_vote() => Reply::empty(Status::NoSuchGroup),
                 Call::ReadIndex => Reply::done(read::encode(running.group.read_index().await)),
                 call => running.group.answer(peer, call, body).await,
             }

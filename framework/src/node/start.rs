@@ -310,11 +310,17 @@ impl<RT: Runtime> Core<RT> {
             storage: self.storage.clone(),
             machine,
             monotonic: Box::new(move || now::<RT>() - born),
+            elects: false,
         };
         let group = Group::start(&self.host, found, options).await?;
         let view = group.view().get();
         if let Some(member) =
-            view.membership.members.get(&identity.node_id).filter(|member| member.identity != *key)
+            // Another disk is another node's that had this id before.
+            view
+                .membership
+                .members
+                .get(&identity.node_id)
+                .filter(|member| member.identity != *key && member.disk_id == Some(identity.disk_id))
         {
             let _ = group.stop().await;
             let (recorded, found) = (member.identity.clone(), key.clone());
@@ -350,7 +356,7 @@ impl<RT: Runtime> Core<RT> {
         let refused_by = self.host.refused_by().get();
         let removed = join::is_removed(self.node_id(), &view.membership, &refused_by, view.connected);
         self.status.update(|status| {
-            let named = view.membership.members.contains_key(&status.node_id);
+            let named = self.host.is_named_by(&view.membership.members);
             match &status.phase {
                 Phase::Joining { .. } if takes_part && named => status.phase = Phase::Running,
                 Phase::Running if removed => status.phase = Phase::Removed,
@@ -378,7 +384,13 @@ impl<RT: Runtime> Core<RT> {
     async fn follow_group(self: Arc<Self>, group: Arc<Group<RT>>) {
         let mut view = group.view();
         let mut current = Some(view.get());
+        let mut elects = false;
         while let Some(view_now) = current {
+            // Before that its log may be so short that it takes itself for one that had its id.
+            if !elects && self.host.is_named_by(&view_now.membership.members) {
+                group.elect();
+                elects = true;
+            }
             self.show(&view_now);
             current = view.changed().await;
         }

@@ -8,7 +8,9 @@
 //! is committed, a majority of the voters that stay has it in their logs, and of any majority with the
 //! removed node at least one of them is part: so neither what that node voted for nor what it holds can
 //! decide anything any more. Whoever is added under its id has to be seen, recorded and caught up as
-//! everybody else, by a leader that knows nothing of its predecessor.
+//! everybody else, by a leader that knows nothing of its predecessor. What it is sent of the log first may
+//! be of the time of that one: it takes only a record with its own key and its own disk for its own, and
+//! stands for no election before the log has one.
 
 pub(super) mod change;
 mod plan;

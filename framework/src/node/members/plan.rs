@@ -66,7 +66,10 @@ pub(crate) fn plan(now: &Membership, change: &Change) -> Result<Plan, NotChanged
             (None, _) => Err(NotChanged::UnknownNode { node_id: *old }),
             (_, None) => Err(NotChanged::UnknownNode { node_id: *new }),
             (Some(MembershipKind::Learner), _) => Err(NotChanged::NotAVoter { node_id: *old }),
-            (Some(MembershipKind::Voter), Some(MembershipKind::Voter)) => voters(now, None, Some(*old)),
+            // Not half of a replacement, which is one change: one voter less was not asked for.
+            (Some(MembershipKind::Voter), Some(MembershipKind::Voter)) => {
+                Err(NotChanged::VotesAlready { node_id: *new })
+            }
             (Some(MembershipKind::Voter), Some(MembershipKind::Learner)) => {
                 voters(now, Some(*new), Some(*old))
             }
@@ -233,6 +236,8 @@ mod tests {
         assert_eq!(swap(9, 1), Ok(Plan::Done), "as a second call finds it");
         assert_eq!(swap(9, 4), unknown(node(9)));
         assert_eq!(swap(1, 9), unknown(node(9)));
+        assert_eq!(swap(1, 2), Err(NotChanged::VotesAlready { node_id: node(2) }));
+        assert_eq!(swap(1, 1), Err(NotChanged::VotesAlready { node_id: node(1) }));
         assert_eq!(swap(4, 1), Err(NotChanged::NotAVoter { node_id: node(4) }));
         let alone = membership(&[&[1]], &[1, 4]);
         let last = Err(NotChanged::LastVoter { node_id: node(1) });

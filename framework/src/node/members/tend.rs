@@ -13,13 +13,16 @@ use crate::engine::runtime::{Runtime, Select2, now};
 use crate::engine::{Standing, View};
 use crate::node::core::{Core, Running};
 use crate::node::status::Role;
-use crate::types::{DiskId, Member, Membership, NodeId};
+use crate::types::{DiskId, Member, Membership, NodeId, PeerId};
 
 /// A member whose disk was seen and is not recorded, with that disk.
-fn unrecorded(membership: &Membership, seen: &BTreeMap<NodeId, DiskId>) -> Option<Member> {
+fn unrecorded(membership: &Membership, seen: &BTreeMap<NodeId, (PeerId, DiskId)>) -> Option<Member> {
     let unrecorded = membership.members.values().filter(|member| member.disk_id.is_none());
-    let mut unrecorded = unrecorded
-        .filter_map(|member| Some(Member { disk_id: Some(*seen.get(&member.node_id)?), ..member.clone() }));
+    let mut unrecorded = unrecorded.filter_map(|member| {
+        // Another may have been seen under this id, before it was removed.
+        let (_, disk_id) = seen.get(&member.node_id).filter(|(key, _)| *key == member.identity)?;
+        Some(Member { disk_id: Some(*disk_id), ..member.clone() })
+    });
     unrecorded.next()
 }
 
@@ -89,7 +92,6 @@ impl<RT: Runtime> Core<RT> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::PeerId;
 
     #[test]
     fn a_disk_is_recorded_once_and_only_of_a_member() {
@@ -101,7 +103,14 @@ mod tests {
             members: [(NodeId(1), known), (NodeId(4), member(4)), (NodeId(5), member(5))].into(),
         };
         assert_eq!(unrecorded(&membership, &BTreeMap::new()), None);
-        let seen = [(NodeId(1), disk(9)), (NodeId(5), disk(5)), (NodeId(6), disk(6))].into();
+        let key = |node: u64| member(node).identity;
+        let seen = [
+            (NodeId(1), (key(1), disk(9))),
+            (NodeId(4), (key(9), disk(4))),
+            (NodeId(5), (key(5), disk(5))),
+            (NodeId(6), (key(6), disk(6))),
+        ];
+        let seen = seen.into();
         assert_eq!(unrecorded(&membership, &seen), Some(Member { disk_id: Some(disk(5)), ..member(5) }));
     }
 }

@@ -162,6 +162,7 @@ fn put_reason(out: &mut BytesMut, reason: &NotChanged) {
         NotChanged::Stopped => numbers(out, 17, &[]),
         NotChanged::NotReady => numbers(out, 18, &[]),
         NotChanged::Silent { node_id } => numbers(out, 19, &[node_id.0]),
+        NotChanged::VotesAlready { node_id } => numbers(out, 20, &[node_id.0]),
     }
 }
 
@@ -205,6 +206,7 @@ fn read_reason(reader: &mut Reader) -> Result<NotChanged, FormatError> {
         17 => NotChanged::Stopped,
         18 => NotChanged::NotReady,
         19 => NotChanged::Silent { node_id: node(reader)? },
+        20 => NotChanged::VotesAlready { node_id: node(reader)? },
         found => return Err(reader.unknown("reason", u64::from(found))),
     })
 }
@@ -341,6 +343,7 @@ mod tests {
             (NotChanged::DiskFull.into(), reason(14, &[])),
             (NotChanged::NotUnderstood.into(), reason(15, &[])),
             (NotChanged::Silent { node_id }.into(), reason(19, &number(4))),
+            (NotChanged::VotesAlready { node_id }.into(), reason(20, &number(4))),
             (Unknown::Deadline.into(), vec![3, 1]),
             (Unknown::LeaderChanged.into(), vec![3, 2]),
             (Unknown::ConnectionLost.into(), vec![3, 3]),
