@@ -53,6 +53,8 @@ pub fn request(correlation: u64, call: u8, body: &[u8]) -> Vec<u8> {
 /// The body of a request to write `command`.
 pub fn write_request(command: &[u8]) -> Vec<u8> {
     let mut body = 5_000_u32.to_le_bytes().to_vec();
+    // No session.
+    body.extend([0; 24]);
     body.extend(command);
     body
 }
