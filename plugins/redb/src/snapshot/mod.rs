@@ -348,8 +348,12 @@ impl Snapshots {
     fn check_room(&self, bytes: usize) -> Result<(), StorageError> {
         // Where it is not known, the write says that there is none.
         let lacks = || self.free().is_some_and(|free| free < bytes as u64);
-        if lacks() && (!self.give_up_parts() || lacks()) {
-            return Err(StorageError::Full { doing: "write a snapshot" });
+        if lacks() {
+            self.give_up_parts();
+            // Also when others have done that meanwhile.
+            if lacks() {
+                return Err(StorageError::Full { doing: "write a snapshot" });
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ mod directory;
 #[allow(dead_code, reason = "shared with the tests of a machine, which use more of it")]
 mod disk;
 mod disk_full;
+mod failures;
 mod flips;
 mod growth;
 mod hooks;
@@ -15,5 +16,6 @@ mod memory;
 mod power;
 mod random;
 mod resume;
+mod snapshot_room;
 mod snapshots;
 mod witness;
