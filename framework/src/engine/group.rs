@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
 use openraft::raft::{AppendEntriesRequest, ClientWriteResult, StreamAppendResult};
 use openraft::{Raft, ReadPolicy, SnapshotPolicy};
@@ -17,22 +17,18 @@ use super::log::Log;
 use super::machine::Machine;
 use super::network::Factory;
 use super::progress::check_gap;
-use super::receive::{ReceiveError, check_sender};
 use super::room::Room;
 use super::runtime::{Bug, Instant as _, Runtime, WatchReceiver as _};
 use super::snapshot;
 use super::types::{
     Callback, Entry, Proposal, StoredMembership, TypeConfig, from_log_id, from_raw_membership, to_log_id,
-    to_raw_membership,
 };
 use super::view::View;
-use super::wire;
 use crate::error::{MachineError, RestoreError, StartError, StorageError};
-use crate::format::FormatError;
 use crate::format::entry::Body;
 use crate::format::membership::RawMembership;
 use crate::format::snapshot::Header;
-use crate::host::{Call, Host, Record, Reply, Status};
+use crate::host::Host;
 use crate::log_clock::LogClock;
 use crate::node::config::Config;
 use crate::node::status::Role;
@@ -84,6 +80,7 @@ pub(crate) struct Group<RT: Runtime> {
     pub(super) options: Parts,
     pub(super) raft: Library<RT>,
     pub(super) applier: Arc<Applier>,
+    pub(super) log: Log,
     clock: Arc<LogClock>,
     pub(super) view: Watched<View>,
     /// The membership last seen, in both forms: it changes seldom, the rest with every commit.
@@ -137,9 +134,12 @@ fn library_config<RT: Runtime>(config: &Config, elects: bool) -> openraft::Confi
         max_in_snapshot_log_to_keep: config.snapshot.keep_entries,
         // Reads of the log are bounded by bytes.
         max_payload_entries: 4096,
-        // A node that was away must not disturb a leader when it comes back.
+        // Before its log names it, a node that joins could take itself for one that had its id.
         enable_elect: elects,
+        // A node that was away must not disturb a leader when it comes back.
         enable_pre_vote: Some(true),
+        // A leader that reaches voters, and too few, would keep those from electing one that reaches enough.
+        quorum_loss_probe_interval: Some(2 * config.election.timeout_max_ms),
         // A restarted leader would serve reads from a state older than what it acknowledged.
         enable_leader_restore: Some(RT::planted(Bug::LeaderRestored)),
         allow_log_reversion: Some(false),
@@ -199,7 +199,7 @@ impl<RT: Runtime> Group<RT> {
             chunk_bytes: config.snapshot.chunk_bytes,
         };
         let library = Arc::new(library_config::<RT>(config, options.elects));
-        let started = Raft::new(options.node_id.0, library, network, log, machine).await;
+        let started = Raft::new(options.node_id.0, library, network, log.clone(), machine).await;
         let raft = match (started, applier.failure.get(), room_to_restore) {
             (Ok(raft), ..) => raft,
             (Err(_), Some(failure), Err(no_room)) => {
@@ -221,6 +221,7 @@ impl<RT: Runtime> Group<RT> {
             options: parts,
             raft,
             applier,
+            log,
             clock,
             view: Watched::new(View::default()),
             shown_membership: Mutex::default(),
@@ -394,62 +395,6 @@ impl<RT: Runtime> Group<RT> {
         // Clients may be held for longer than the runtime, which waits for its threads.
         self.applier.dismiss();
         if matches!(why, Err(Fatal::Panicked)) { Err(()) } else { Ok(()) }
-    }
-
-    /// Answers a request of a peer that concerns the log.
-    pub(crate) async fn answer(&self, peer: NodeId, call: Call, body: Bytes) -> Reply {
-        match self.try_answer(peer, call, body).await {
-            Ok(Some(body)) => Reply::done(body),
-            Ok(None) => Reply::empty(Status::Stopped),
-            Err(error) => {
-                tracing::warn!(%peer, ?call, %error, "request refused");
-                Reply::empty(Status::Malformed)
-            }
-        }
-    }
-
-    /// `Ok(None)` when the engine has stopped.
-    async fn try_answer(&self, peer: NodeId, call: Call, body: Bytes) -> Result<Option<Bytes>, ReceiveError> {
-        Ok(match call {
-            Call::Vote => {
-                let request = wire::read_vote_request::<RT>(body)?;
-                check_sender(peer, &request.vote)?;
-                let response = self.call(|raft| async move { raft.vote(request).await }).await;
-                response.ok().map(|response| wire::vote_response(&response))
-            }
-            Call::PreVote => {
-                let request = wire::read_vote_request::<RT>(body)?;
-                check_sender(peer, &request.vote)?;
-                let response = self.call(|raft| async move { raft.pre_vote(request).await }).await;
-                response.ok().map(|response| wire::vote_response(&response))
-            }
-            Call::TransferLeader => {
-                let request = wire::read_transfer_request::<RT>(body)?;
-                check_sender(peer, request.from_leader())?;
-                let response =
-                    self.call(|raft| async move { raft.handle_transfer_leader(request).await }).await;
-                response.ok().map(|response| wire::transfer_response(&response))
-            }
-            Call::Heartbeat => {
-                let request = wire::read_append::<RT>(self.options.group, body)?;
-                check_sender(peer, &request.vote)?;
-                let answer = std::pin::pin!(self.append(futures::stream::iter([request]))).next().await;
-                answer.and_then(Result::ok).map(|result| wire::append_result(&result))
-            }
-            Call::Membership => {
-                let effective = self.call(|raft| async move {
-                    raft.with_raft_state(|state| state.membership_state.effective().clone()).await
-                });
-                effective.await.ok().and_then(|effective| {
-                    let at = to_log_id(effective.log_id().as_ref()?);
-                    Some(Record { at, membership: to_raw_membership(effective.membership()) }.encode())
-                })
-            }
-            Call::Census | Call::Write | Call::ReadIndex | Call::Members => {
-                let error = FormatError::Unknown { what: "a request", field: "call", found: call as u64 };
-                return Err(error.into());
-            }
-        })
     }
 
     /// Makes room, if a snapshot can: what it covers leaves the log.

@@ -2,6 +2,8 @@
 //! what it covers came as entries as well. Found by a seed of the simulation. On a clock that the test winds
 //! on.
 
+use std::sync::Arc;
+
 use bytes::BufMut;
 use futures::{SinkExt, StreamExt};
 use openraft::entry::RaftEntry;
@@ -10,25 +12,30 @@ use openraft::raft::AppendEntriesRequest;
 use super::receive::ReceiveError;
 use super::rig::{self, Rig};
 use super::runtime::TokioRuntime;
-use super::types::{Entry, Payload, TypeConfig, from_log_id};
+use super::types::{Entry, LeaderId, Payload, RaftLogId, TypeConfig, Vote, from_log_id};
 use super::wire::{self, SnapshotBegin};
 use crate::format::frame::{self, Kind};
 use crate::format::membership::RawMembership;
 use crate::format::snapshot::{Encoder, Header};
 use crate::host::Session;
+use crate::storage::{Flushed, Storage, Write};
 use crate::transport::{Lane, Transport};
 use crate::types::{GroupId, LogId, LogIndex, LogTime, NodeId};
 
 const TERM: u64 = 1_000;
 
+fn id(index: u64) -> RaftLogId {
+    from_log_id(LogId::new(TERM, index))
+}
+
+fn entry(index: u64) -> Entry {
+    let mut entry = Entry::new(id(index), Payload::Blank);
+    entry.seal(GroupId::MAIN, || LogTime::ZERO);
+    entry
+}
+
 /// Node 2, as the leader, appends what is missing up to `last` and says that so much is committed.
 async fn append(rig: &Rig, from: u64, last: u64, committed: Option<u64>) {
-    let id = |index| from_log_id(LogId::new(TERM, index));
-    let entry = |index| {
-        let mut entry = Entry::new(id(index), Payload::Blank);
-        entry.seal(GroupId::MAIN, || LogTime::ZERO);
-        entry
-    };
     let before = if from == 1 { from_log_id(LogId::new(0, 0)) } else { id(from - 1) };
     let request = AppendEntriesRequest::<TypeConfig<TokioRuntime>> {
         vote: rig::vote(2, true),
@@ -64,13 +71,16 @@ fn frames(rig: &Rig, covers: LogId) -> Vec<bytes::Bytes> {
 
 /// Receives a snapshot from node 2 whole.
 async fn receive(rig: &Rig, covers: LogId) -> Result<(), ReceiveError> {
+    receive_from(rig, covers, rig::vote(2, true)).await
+}
+
+async fn receive_from(rig: &Rig, covers: LogId, vote: Vote) -> Result<(), ReceiveError> {
     let (a, b) = (rig.network.endpoint("a"), rig.network.endpoint("b"));
     let mut to = rig::member(9);
     (to.identity, to.address) = (b.identity(), b.address());
     let mut ours = a.connect(&to, Lane::Snapshot).await.expect("open");
     let theirs = b.accept().await.expect("open").stream;
-    let begin =
-        SnapshotBegin { vote: rig::vote(2, true), covers: from_log_id(covers), len: 0, fingerprint: None };
+    let begin = SnapshotBegin { vote, covers: from_log_id(covers), len: 0, fingerprint: None };
     let first = wire::snapshot_begin(GroupId::MAIN, &begin).slice(frame::HEADER_BYTES..);
     for frame in frames(rig, covers) {
         ours.tx.send(frame).await.expect("open");
@@ -88,30 +98,74 @@ async fn committed(rig: &Rig, index: u64) {
     rig.group.view().until(committed).await.expect("it runs");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_the_log_has_already_waits_until_it_is_committed() {
-    let rig = rig::start(2).await;
-    append(&rig, 1, 5, None).await;
-    let telling = async {
-        // Not before the snapshot has arrived and waits.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        append(&rig, 6, 6, Some(5)).await;
-    };
-    futures::join!(receive(&rig, LogId::new(TERM, 3)), telling).0.expect("the log is enough");
-    committed(&rig, 5).await;
-    append(&rig, 7, 7, Some(7)).await;
-    committed(&rig, 7).await;
+/// Nothing was installed, and the log goes on.
+async fn goes_on(rig: &Rig, last: u64) {
+    assert_eq!(rig.group.view().get().snapshot, None);
+    append(rig, last + 1, last + 1, Some(last + 1)).await;
+    committed(rig, last + 1).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_log_has_already_is_refused_while_nobody_says_that_it_is_committed() {
+async fn what_the_log_has_already_is_not_installed() {
+    for told in [None, Some(2), Some(5)] {
+        let rig = rig::start(2).await;
+        append(&rig, 1, 5, told).await;
+        receive(&rig, LogId::new(TERM, 3)).await.expect("the log is enough");
+        goes_on(&rig, 5).await;
+        receive(&rig, LogId::new(TERM, 9)).await.expect("it is needed");
+        append(&rig, 10, 10, Some(10)).await;
+        committed(&rig, 10).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_had_at_the_start_is_not_installed() {
+    let rig = rig::start_over(2, |storage| {
+        let entries = (1..=5).map(|index| entry(index).encoded).collect();
+        storage.write(GroupId::MAIN, Write::Append { first: LogIndex(1), entries }, Flushed::ignored());
+        Arc::new(storage)
+    });
+    let rig = rig.await;
+    // A leader that knows of none of them, and that all are committed.
+    append(&rig, 1, 0, Some(5)).await;
+    receive(&rig, LogId::new(TERM, 3)).await.expect("the log is enough");
+    goes_on(&rig, 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_has_is_flushed_before_it_counts() {
     let rig = rig::start(2).await;
-    append(&rig, 1, 5, None).await;
-    let result = receive(&rig, LogId::new(TERM, 3)).await;
-    assert!(matches!(result, Err(ReceiveError::LogIsAhead)), "{result:?}");
-    // The engine goes on, and takes one that goes further.
-    append(&rig, 6, 6, Some(2)).await;
-    receive(&rig, LogId::new(TERM, 9)).await.expect("it is needed");
-    append(&rig, 10, 10, Some(10)).await;
-    committed(&rig, 10).await;
+    // The vote is flushed first.
+    append(&rig, 1, 2, None).await;
+    rig.storage.hold_flushes();
+    let group = rig.group.clone();
+    let appending = async {
+        append(&rig, 3, 5, None).await;
+    };
+    let receiving = async {
+        let has = |view: &super::View| view.last_log.is_some_and(|last| last >= LogIndex(5));
+        group.view().until(has).await.expect("it runs");
+        let result = receive(&rig, LogId::new(TERM, 3)).await;
+        assert!(matches!(result, Err(ReceiveError::NotFlushed)), "{result:?}");
+        rig.storage.release();
+    };
+    futures::join!(appending, receiving);
+    receive(&rig, LogId::new(TERM, 3)).await.expect("the log is enough");
+    goes_on(&rig, 5).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_its_sender_cannot_have_is_refused() {
+    let rig = rig::start(2).await;
+    let result = receive(&rig, LogId::new(TERM + 1, 3)).await;
+    assert!(matches!(result, Err(ReceiveError::NotTheLeaders { .. })), "of a later term: {result:?}");
+    append(&rig, 1, 5, Some(5)).await;
+    committed(&rig, 5).await;
+    let result = receive_from(&rig, LogId::new(TERM, 3), rig::vote(2, false)).await;
+    assert!(matches!(result, Err(ReceiveError::NotTheLeaders { .. })), "no leader: {result:?}");
+    // Of the leader's term, and in the place of what is committed with another.
+    let leader = Vote { leader_id: LeaderId { term: TERM + 1, voted_for: 2 }, committed: true };
+    let result = receive_from(&rig, LogId::new(TERM + 1, 3), leader).await;
+    assert!(matches!(result, Err(ReceiveError::OtherSnapshot)), "{result:?}");
+    goes_on(&rig, 5).await;
 }

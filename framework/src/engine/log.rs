@@ -119,6 +119,12 @@ impl Log {
         Ok(log)
     }
 
+    /// Whether the entry at `index`, which must be there, is flushed.
+    pub(super) fn is_flushed(&self, index: u64) -> bool {
+        let state = self.lock();
+        index < state.first || index < state.cache.flushed_end()
+    }
+
     /// The last entry that was purged.
     pub(super) fn purged(&self) -> Option<LogId> {
         self.lock().purged.as_ref().map(to_log_id)

@@ -10,6 +10,7 @@
 //! - one leader per term, so that a log id is term and index;
 //! - ReadIndex and not the lease: a restarted voter forgets the lease it granted.
 
+mod answer;
 mod applier;
 mod cache;
 mod fault;

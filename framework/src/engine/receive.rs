@@ -16,7 +16,7 @@ use super::room::Attempt;
 use super::runtime::{Point, Runtime, Select2, before, now};
 use super::send_snapshot::STALL;
 use super::snapshot::{self, SnapshotData};
-use super::types::{TypeConfig, Vote, from_log_id, to_log_id};
+use super::types::{SnapshotMeta, TypeConfig, Vote, to_log_id};
 use super::wire::{self, SnapshotBegin};
 use crate::error::{RestoreError, StorageError, TransportError};
 use crate::format::FormatError;
@@ -37,6 +37,9 @@ pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 const BYTES_OF_LIFE: u64 = 32 << 20;
 /// After how many more bytes of a snapshot it is looked whether the machine has room for it.
 const LOOK_EVERY: u64 = 1 << 20;
+
+/// How often it is looked whether the log is flushed so far.
+const LOOK_FOR_FLUSH: Duration = Duration::from_millis(10);
 
 /// A snapshot that is arriving.
 struct Arriving {
@@ -73,8 +76,10 @@ pub(crate) enum ReceiveError {
     Ended,
     #[error("the sender of the snapshot is silent")]
     Stalled,
-    #[error("the log has all that the snapshot covers, and does not know that it is committed")]
-    LogIsAhead,
+    #[error("the log has all that the snapshot covers, and it is not flushed yet")]
+    NotFlushed,
+    #[error("a snapshot of {covers} from {leader}, which cannot have it")]
+    NotTheLeaders { covers: LogId, leader: String },
     #[error("the engine has stopped")]
     Stopped,
 }
@@ -133,6 +138,15 @@ pub(super) fn check_sender(peer: NodeId, vote: &Vote) -> Result<(), ReceiveError
         return Ok(());
     }
     Err(ReceiveError::NotTheSender { peer, leader: vote.leader_id.voted_for })
+}
+
+/// Whoever sends a snapshot leads, and no earlier than what it covers was proposed. The library relies on it.
+fn check_leads(begin: &SnapshotBegin) -> Result<(), ReceiveError> {
+    let covers = to_log_id(&begin.covers);
+    if begin.vote.committed && covers.term.0 <= begin.vote.leader_id.term {
+        return Ok(());
+    }
+    Err(ReceiveError::NotTheLeaders { covers, leader: begin.vote.to_string() })
 }
 
 impl<RT: Runtime> Group<RT> {
@@ -242,6 +256,7 @@ impl<RT: Runtime> Group<RT> {
     ) -> Result<(), ReceiveError> {
         let begin = wire::read_snapshot_begin(first)?;
         check_sender(peer, &begin.vote)?;
+        check_leads(&begin)?;
         tracing::info!(%peer, covers = %begin.covers, "receiving a snapshot");
         let result = self.receive_and_install(begin, &mut session).await;
         let answer = match &result {
@@ -271,15 +286,16 @@ impl<RT: Runtime> Group<RT> {
         let failed = |error: &ReceiveError, received| {
             self.room.failed(error, &Attempt { len: begin.len, received, said, begun });
         };
+        let number = self.room.begin().ok_or(ReceiveError::NoRoom)?;
         let arriving = self.go_on(&begin, session).await;
         let mut arriving = arriving.inspect_err(|error| failed(error, 0))?;
         self.tell(session, Kind::SnapshotFrom, arriving.received).await?;
         let mut received = self.receive_chunks(session, &mut arriving).await;
-        // One at a time from here on: the room for it is looked at once more, before there is no way back. A
-        // restore that finds none stops the node.
+        // One at a time from here on, and none that another has taken over: a commit that fails stops the
+        // node. So does a restore that finds no room, for which it is looked once more.
         let mut taken = None;
         if received.is_ok() {
-            taken = self.room.installing(short);
+            taken = self.room.installing(number, short);
             received = match &taken {
                 Some(_) => self.check_room(arriving.received).await,
                 None => Err(ReceiveError::NoRoom),
@@ -287,8 +303,17 @@ impl<RT: Runtime> Group<RT> {
         }
         let received = received.and_then(|()| self.check_whole(&begin, arriving.decoder));
         let writer = arriving.writer;
-        let header = match received {
-            Ok(header) => header,
+        let needed = match received {
+            Ok(header) => self.needs(&begin, &header).await,
+            Err(error) => Err(error),
+        };
+        let meta = match needed {
+            Ok(Some(meta)) => meta,
+            // Not dropped by the library, which others wait for: that takes its time.
+            Ok(None) => {
+                writer.discard().await;
+                return Ok(begin.vote);
+            }
             Err(error) => {
                 if !error.broke_off() {
                     writer.discard().await;
@@ -297,12 +322,7 @@ impl<RT: Runtime> Group<RT> {
                 return Err(error);
             }
         };
-        if !self.may_install(header.last_applied).await? {
-            writer.discard().await;
-            return Err(ReceiveError::LogIsAhead);
-        }
         let vote = begin.vote;
-        let meta = snapshot::meta(&header)?;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(writer) };
         // Seen through, whatever becomes of the stream.
         let installing = self.call(move |raft| async move {
@@ -321,27 +341,43 @@ impl<RT: Runtime> Group<RT> {
         }
     }
 
-    /// Whether the library may install a snapshot that covers `covers`: it takes a log that goes on behind
-    /// that back to there, in its own account of what it has handed to the log. Appends that arrived beside
-    /// the snapshot bring that about; one that comes between this look and the library's own still does. Once the leader tells how far it has committed, the library needs no
-    /// snapshot any more and says so itself.
-    async fn may_install(&self, covers: LogId) -> Result<bool, ReceiveError> {
-        let at = from_log_id(covers);
-        let ahead = self.call(move |raft| async move {
+    /// What the library is told of a snapshot that it is to install; `None` when the log has all that it
+    /// covers, flushed, be it known to be committed or not. The library would take a log that goes on behind
+    /// the snapshot back to there, in its own account of what it has handed to the log. An append that comes
+    /// between this look and the library's own still brings that about.
+    async fn needs(
+        &self,
+        begin: &SnapshotBegin,
+        header: &Header,
+    ) -> Result<Option<SnapshotMeta>, ReceiveError> {
+        let meta = snapshot::meta(header)?;
+        let (vote, covers) = (begin.vote, begin.covers);
+        let look = self.call(move |raft| async move {
             let look = raft.with_raft_state(move |state| {
-                state.log_ids.last() > Some(&at) && state.local_committed() < Some(&at)
+                let follows = *state.vote_ref() == vote;
+                let committed = state.local_committed().copied();
+                let has = committed >= Some(covers) || state.log_ids.get(covers.index) == Some(covers);
+                (follows, has, committed)
             });
             look.await
         });
-        if !ahead.await.map_err(|_| ReceiveError::Stopped)? {
-            return Ok(true);
+        let (follows, has, committed) = look.await.map_err(|_| ReceiveError::Stopped)?;
+        if committed.is_some_and(|committed| covers > committed && covers.index <= committed.index) {
+            return Err(ReceiveError::OtherSnapshot);
         }
-        let mut view = self.view();
-        let told = view.until(|view| view.committed >= Some(covers) || view.stopped.is_some());
+        if !has || !follows {
+            return Ok(Some(meta));
+        }
         // The sender waits for a sign of life meanwhile.
-        let patience = self.options.patience.min(STALL / 2);
-        let told = before::<RT, _>(now::<RT>() + patience, told).await;
-        Ok(told.is_some())
+        let by = now::<RT>() + self.options.patience.min(STALL / 2);
+        while !self.log.is_flushed(covers.index) {
+            if now::<RT>() >= by {
+                return Err(ReceiveError::NotFlushed);
+            }
+            RT::sleep(LOOK_FOR_FLUSH).await;
+        }
+        tracing::info!(%covers, "the log has all that the snapshot covers");
+        Ok(None)
     }
 
     /// Begins, or goes on with what an earlier transfer of the same bytes left here. That is checked

@@ -34,6 +34,8 @@ struct State<RT: Runtime> {
     short: usize,
     /// Whether a snapshot is being installed, or waits for it.
     installing: bool,
+    /// How many were begun: the last of them is the one that writes.
+    begun: u64,
     /// A snapshot that was begun and for which there was none.
     too_large: Option<TooLarge<RT>>,
     tail: Tail,
@@ -44,7 +46,7 @@ pub(super) struct Short<RT: Runtime>(Arc<Room<RT>>);
 
 impl<RT: Runtime> Room<RT> {
     pub(super) fn new(storage: Arc<dyn Storage>) -> Arc<Self> {
-        let state = State { short: 0, installing: false, too_large: None, tail: Tail::default() };
+        let state = State { short: 0, installing: false, begun: 0, too_large: None, tail: Tail::default() };
         Arc::new(Self { storage, state: Mutex::new(state) })
     }
 

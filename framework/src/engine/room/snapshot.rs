@@ -121,13 +121,26 @@ impl<RT: Runtime> Room<RT> {
         state.too_large = Some(TooLarge { bytes: bytes.max(AT_LEAST), lacked, until, believed });
     }
 
-    /// A snapshot is installed from now on; `None` while another is.
+    /// A snapshot is written from now on, as the how many-th; `None` while another is installed. What was
+    /// there of it, and whoever else writes that, it may have taken over.
+    pub(in crate::engine) fn begin(&self) -> Option<u64> {
+        let mut state = self.state();
+        if state.installing {
+            return None;
+        }
+        state.begun += 1;
+        Some(state.begun)
+    }
+
+    /// The snapshot that was begun as the `begun`-th is installed from now on; `None` while another is, or
+    /// when one was begun after it.
     pub(in crate::engine) fn installing(
         self: &Arc<Self>,
+        begun: u64,
         short: Option<Short<RT>>,
     ) -> Option<Installing<RT>> {
         let mut state = self.state();
-        if state.installing {
+        if state.installing || state.begun != begun {
             return None;
         }
         state.installing = true;
@@ -211,10 +224,14 @@ mod tests {
         assert_eq!(believed(&room), Some(2 * BELIEVED));
         (0..10).for_each(|_| room.failed(&no_room(), &attempt(SIZE, SIZE, None, begun)));
         assert_eq!(believed(&room), Some(BELIEVED_AT_MOST));
-        let taken = room.installing(None);
-        assert!(room.installing(None).is_none(), "one at a time");
-        taken.expect("the first").done();
-        assert!(room.installing(None).is_some());
+        let first = room.begin().expect("none is installed");
+        let second = room.begin().expect("none is installed");
+        assert!(room.installing(first, None).is_none(), "what it wrote was taken over");
+        let taken = room.installing(second, None);
+        assert!(room.installing(second, None).is_none() && room.begin().is_none(), "one at a time");
+        taken.expect("the last that was begun").done();
+        let third = room.begin().expect("it is installed");
+        assert!(room.installing(third, None).is_some());
         assert_eq!(room.needed(0), Some(0));
         room.failed(&no_room(), &attempt(SIZE, SIZE, None, begun));
         assert_eq!(believed(&room), Some(BELIEVED));
