@@ -18,7 +18,7 @@ use super::group::Group;
 use super::runtime::{Runtime, WatchReceiver as _};
 use super::types::{Payload, Record, TypeConfig, from_log_id, from_raw_membership, to_log_id, to_membership};
 use crate::format::membership::RawMembership;
-use crate::types::{LogId, LogIndex, Member, Membership, NodeId};
+use crate::types::{LogId, LogIndex, Member, Membership, NodeId, Term};
 
 /// The membership in force, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(crate) struct Standing {
     pub(crate) last_log: LogIndex,
     /// Who leads, as far as this node knows.
     pub(crate) leader: Option<NodeId>,
+    /// The term that it leads in.
+    pub(crate) term: Term,
 }
 
 /// Why a membership was not appended, or is not known to be committed.
@@ -42,7 +44,8 @@ pub(crate) enum ChangeError {
     /// Refused before it was appended: the membership before it, or the first entry of this leader, is
     /// not committed yet.
     NotYet,
-    /// Refused before it was appended: another membership is in force than the one it was to follow.
+    /// Refused before it was appended: another membership is in force than the one it was to follow, or
+    /// this node leads in another term.
     Moved,
     /// Appended, and then dropped from this log when another leader took over.
     Discarded,
@@ -78,17 +81,35 @@ impl<RT: Runtime> Group<RT> {
             committed: effective.log_id() == committed.log_id(),
             last_log: LogIndex(last_log?),
             leader: vote.committed.then_some(NodeId(vote.leader_id.voted_for)),
+            term: Term(vote.leader_id.term),
         })
     }
 
-    /// Appends `next` behind the membership at `after`, and waits until it is committed and applied.
-    pub(crate) async fn append_members(&self, next: &Membership, after: LogId) -> Result<LogId, ChangeError> {
+    /// The last membership that is known to be committed, and where it stands; `None` when the engine has
+    /// stopped, or has none yet.
+    pub(crate) async fn committed_members(&self) -> Option<(Membership, LogId)> {
+        let look = self.call(|raft| async move {
+            raft.with_raft_state(|state| state.membership_state.committed().clone()).await
+        });
+        let committed = look.await.ok()?;
+        Some((to_membership(committed.membership()), to_log_id(committed.log_id().as_ref()?)))
+    }
+
+    /// Appends `next` behind the membership at `after` as the leader of `term`, and waits until it is
+    /// committed and applied. What was looked at in an earlier term is not what it is in a later one: its
+    /// last entries may have gone since.
+    pub(crate) async fn append_members(
+        &self,
+        next: &Membership,
+        after: LogId,
+        term: Term,
+    ) -> Result<LogId, ChangeError> {
         let members = next.members.iter().map(|(node, member)| (*node, Some(member.clone())));
         let raw = RawMembership { voters: next.voters.clone(), members: members.collect() };
         // Not without a broken plan; and then nothing is appended.
         let next = from_raw_membership(&raw).map_err(|()| ChangeError::Moved)?;
         let appended = self.call(move |raft| async move {
-            raft.append_membership(next, Payload::blank(), [still(after)]).await
+            raft.append_membership(next, Payload::blank(), [still(after), leads_in(term)]).await
         });
         outcome(appended.await)
     }
@@ -143,6 +164,12 @@ fn still<RT: Runtime>(at: LogId) -> Precondition<TypeConfig<RT>> {
     Precondition::LastMembershipLogId { last_membership_log_id: Some(from_log_id(at)) }
 }
 
+/// Demands that this node leads in `term`.
+fn leads_in<RT: Runtime>(term: Term) -> Precondition<TypeConfig<RT>> {
+    let committed_leader_id = from_log_id(LogId { term, index: LogIndex(0) }).leader_id;
+    Precondition::CommittedLeaderId { committed_leader_id }
+}
+
 type Written<RT> =
     Result<ClientWriteResponse<TypeConfig<RT>>, RaftError<TypeConfig<RT>, ClientWriteError<TypeConfig<RT>>>>;
 
@@ -164,4 +191,64 @@ fn outcome<RT: Runtime>(written: Written<RT>) -> Result<LogId, ChangeError> {
             ChangeError::Moved
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use openraft::entry::RaftEntry;
+    use openraft::raft::AppendEntriesRequest;
+
+    use super::super::rig;
+    use super::super::types::Entry;
+    use super::*;
+    use crate::node::status::Role;
+    use crate::types::LogTime;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_looked_at_in_an_earlier_term_is_not_appended() {
+        let rig = rig::start(1).await;
+        rig.group.raft.trigger().elect(false).await.expect("it runs");
+        let mut view = rig.group.view();
+        let leads = |view: &super::super::View| {
+            view.role == Role::Leader && view.committed.is_some_and(|committed| committed.term == view.term)
+        };
+        view.until(leads).await.expect("nobody else votes");
+        let now = rig.group.standing().await.expect("it runs");
+        let mut next = now.membership.clone();
+        next.members.insert(NodeId(2), rig::member(2));
+        let append = |term| rig.group.append_members(&next, now.at, term);
+        for other in [now.term.0 - 1, now.term.0 + 1] {
+            assert_eq!(append(Term(other)).await, Err(ChangeError::Moved), "term {other}");
+        }
+        append(now.term).await.expect("as it stands");
+        rig.host.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_membership_that_is_not_committed_is_in_force_and_may_come_to_nothing() {
+        let rig = rig::start(2).await;
+        let before = rig.group.standing().await.expect("it runs").membership;
+        let raw = RawMembership {
+            voters: before.voters.clone(),
+            members: (1..=3).map(|node| (NodeId(node), Some(rig::member(node)))).collect(),
+        };
+        let at = LogId::new(1_000, 1);
+        let membership = from_raw_membership(&raw).expect("every voter is a member");
+        let mut entry: Entry = RaftEntry::new_membership(from_log_id(at), membership);
+        entry.seal(rig.group.group(), || LogTime::ZERO);
+        let request = AppendEntriesRequest {
+            vote: rig::vote(2, true),
+            prev_log_id: Some(from_log_id(LogId::new(0, 0))),
+            entries: vec![entry],
+            leader_commit: Some(from_log_id(LogId::new(0, 0))),
+        };
+        let mut answers = std::pin::pin!(rig.group.append(futures::stream::iter([request])));
+        answers.next().await.expect("an answer").expect("it runs").expect("it follows");
+        let standing = rig.group.standing().await.expect("it runs");
+        assert_eq!((standing.at, standing.committed), (at, false));
+        assert!(standing.membership.members.contains_key(&NodeId(3)));
+        let (committed, _) = rig.group.committed_members().await.expect("the first ones");
+        assert_eq!(committed, before);
+    }
 }

@@ -31,6 +31,25 @@ impl Roster {
         Self { members, joining: true, ..Self::default() }
     }
 
+    /// Checks the hello of the peer that the transport proved to be `peer`, and that came by itself: it may
+    /// be one that has a number or a key again.
+    pub(crate) fn admit_incoming(
+        &self,
+        cluster: ClusterId,
+        machines: &[GroupHello],
+        peer: &PeerId,
+        hello: &Hello,
+    ) -> Result<NodeId, Refusal> {
+        let is = |again: &Member| {
+            let named = (again.node_id, again.disk_id) == (hello.node_id, Some(hello.disk_id));
+            named && again.identity == *peer
+        };
+        match self.again().find(|again| is(again)) {
+            Some(again) => check(again, cluster, machines, hello),
+            None => self.admit(cluster, machines, peer, hello),
+        }
+    }
+
     /// Checks the hello of the peer that the transport proved to be `peer`.
     pub(crate) fn admit(
         &self,
@@ -40,23 +59,33 @@ impl Roster {
         hello: &Hello,
     ) -> Result<NodeId, Refusal> {
         let member = self.by_identity(peer).ok_or(Refusal::UnknownPeer)?;
-        if hello.cluster_id != cluster {
-            return Err(Refusal::OtherCluster(cluster));
-        }
-        if hello.node_id != member.node_id {
-            return Err(Refusal::OtherNode(member.node_id));
-        }
-        if let Some(recorded) = member.disk_id.filter(|recorded| *recorded != hello.disk_id) {
-            return Err(Refusal::OtherDisk { recorded });
-        }
-        for ours in machines {
-            let theirs = hello.groups.iter().find(|theirs| theirs.group == ours.group);
-            if theirs.is_some_and(|theirs| theirs.machine != ours.machine) {
-                return Err(Refusal::OtherMachine { group: ours.group, machine: ours.machine.clone() });
-            }
-        }
-        Ok(member.node_id)
+        check(member, cluster, machines, hello)
     }
+}
+
+/// Checks a hello against the member that it has to be of.
+fn check(
+    member: &Member,
+    cluster: ClusterId,
+    machines: &[GroupHello],
+    hello: &Hello,
+) -> Result<NodeId, Refusal> {
+    if hello.cluster_id != cluster {
+        return Err(Refusal::OtherCluster(cluster));
+    }
+    if hello.node_id != member.node_id {
+        return Err(Refusal::OtherNode(member.node_id));
+    }
+    if let Some(recorded) = member.disk_id.filter(|recorded| *recorded != hello.disk_id) {
+        return Err(Refusal::OtherDisk { recorded });
+    }
+    for ours in machines {
+        let theirs = hello.groups.iter().find(|theirs| theirs.group == ours.group);
+        if theirs.is_some_and(|theirs| theirs.machine != ours.machine) {
+            return Err(Refusal::OtherMachine { group: ours.group, machine: ours.machine.clone() });
+        }
+    }
+    Ok(member.node_id)
 }
 
 #[cfg(test)]

@@ -130,7 +130,11 @@ impl<RT: Runtime> Host<RT> {
             Some(disk_id) if RT::planted(Bug::DiskNotCompared) => &Hello { disk_id, ..hello.clone() },
             _ => hello,
         };
-        let node = roster.admit(cluster, &self.parts.machines, peer, hello)?;
+        let machines = &self.parts.machines;
+        let node = match expected {
+            Some(_) => roster.admit(cluster, machines, peer, hello)?,
+            None => roster.admit_incoming(cluster, machines, peer, hello)?,
+        };
         if recorded.is_none() && roster.born {
             self.seen_disks.update(|seen| _ = seen.insert(node, (peer.clone(), hello.disk_id)));
         }
@@ -223,6 +227,24 @@ mod tests {
         assert!(matches!(refused, Err(OpenError::Unfit(Refusal::OtherDisk { .. }))), "{refused:?}");
         ours.close().await;
         theirs.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_let_in_with_another_disk_than_the_one_on_record_is_cut_off() {
+        for (recorded, stays) in [(2, true), (9, false)] {
+            let network = MemoryNetwork::new();
+            let (ours, theirs) = (host(&network, 1), host(&network, 2));
+            ours.learn(&members(None), Some(LogId::new(1, 1)));
+            theirs.set_roster(Roster::joining(members(None)));
+            let mut session = ours.open(NodeId(2), Lane::Control).await.expect("no disk is on record");
+            ours.learn(&members(Some(DiskId([recorded; 16]))), Some(LogId::new(1, 2)));
+            let read = session.stream.rx.next();
+            let silent = before::<TokioRuntime, _>(now::<TokioRuntime>() + Duration::from_millis(1), read);
+            let cut = matches!(silent.await, Some(Some(Err(_))));
+            assert_eq!(cut, !stays, "the disk of {recorded} is on record, and that of 2 was seen");
+            ours.close().await;
+            theirs.close().await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

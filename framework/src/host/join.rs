@@ -45,6 +45,7 @@ fn decide(answers: BTreeMap<NodeId, Answer>, stranger: impl FnOnce() -> JoinErro
     let asked = answers.len();
     let (mut waiting_for, mut unfit, mut hopeless) = (Vec::new(), Vec::new(), None);
     let mut strangers = 0;
+    // Who lags behind may know another by this number or key, that had it before.
     let known = answers.values().any(|answer| *answer == Answer::Known);
     for (node, answer) in answers {
         match answer {
@@ -55,7 +56,7 @@ fn decide(answers: BTreeMap<NodeId, Answer>, stranger: impl FnOnce() -> JoinErro
                 unfit.push(node);
             }
             Answer::Never(error) => {
-                hopeless.get_or_insert(error);
+                hopeless = hopeless.or((!known).then_some(error));
                 unfit.push(node);
             }
         }
@@ -189,7 +190,9 @@ mod tests {
     fn one_that_knows_another_disk_is_the_end() {
         let disk = |byte| DiskId([byte; 16]);
         let replaced = JoinError::DiskReplaced { node_id: NodeId(4), recorded: disk(1), found: disk(2) };
-        let found = decided([Answer::Known, Answer::Known, Answer::Never(replaced.clone())]);
-        assert_eq!(found, verdict(&[3], &[3], Some(replaced)));
+        let found = decided([Answer::Silent, Answer::Stranger, Answer::Never(replaced.clone())]);
+        assert_eq!(found, verdict(&[1, 2, 3], &[2, 3], Some(replaced.clone())));
+        let found = decided([Answer::Known, Answer::Silent, Answer::Never(replaced)]);
+        assert_eq!(found, verdict(&[2, 3], &[3], None), "one that lags behind");
     }
 }

@@ -141,11 +141,28 @@ impl<RT: Runtime> Host<RT> {
         if self.change_roster(|roster| roster.learn(members, at)) {
             *lock(&self.census) = None;
         }
-        // Whoever comes back under a number that was removed has a disk of its own.
-        let unrecorded = |node: &NodeId| members.get(node).is_some_and(|member| member.disk_id.is_none());
-        self.seen_disks.update(|seen| seen.retain(|node, _| unrecorded(node)));
+        self.forget_seen_disks(members);
         // Who refused a node that joined had not heard of it.
         self.refused_by.update(|refused| refused.retain(|node| !joining && members.contains_key(node)));
+    }
+
+    /// Forgets the disks that were seen of members that have one on record. Who was seen last with another
+    /// disk than that was let in when there was none to compare, and is cut off now.
+    fn forget_seen_disks(&self, members: &BTreeMap<NodeId, Member>) {
+        let mut others = Vec::new();
+        self.seen_disks.update(|seen| {
+            // Whoever comes back under a number that was removed has a disk of its own.
+            seen.retain(|node, (key, disk)| {
+                let recorded = members.get(node).map(|member| member.disk_id);
+                if recorded.flatten().is_some_and(|recorded| recorded != *disk) {
+                    others.push(key.clone());
+                }
+                recorded == Some(None)
+            });
+        });
+        for key in &others {
+            self.parts.transport.reset(key);
+        }
     }
 
     /// Whether these members count this node among them, with its key and its disk. Whoever had its id
@@ -177,22 +194,24 @@ impl<RT: Runtime> Host<RT> {
     fn change_roster(&self, change: impl FnOnce(&mut Roster) -> bool) -> bool {
         let (roster, gone) = {
             let mut current = lock(&self.roster);
-            let before: Vec<Member> = current.all().cloned().collect();
+            let before: Vec<Member> = current.all().chain(current.again()).cloned().collect();
             if !change(Arc::make_mut(&mut current)) {
                 return false;
             }
             // Another disk or id under the same key is another node, too.
             let is_gone = |member: &Member| {
-                current.by_identity(&member.identity).is_none_or(|now| {
-                    now.node_id != member.node_id || member.disk_id.is_some() && now.disk_id != member.disk_id
-                })
+                let stays = |now: &Member| {
+                    let same_disk = member.disk_id.is_none() || now.disk_id == member.disk_id;
+                    (now.node_id, &now.identity) == (member.node_id, &member.identity) && same_disk
+                };
+                !current.all().chain(current.again()).any(stays)
             };
             let gone = before.into_iter().filter(is_gone).map(|member| member.identity);
             (current.clone(), gone.collect::<Vec<_>>())
         };
         let knocks = self.knocks.clone();
         self.parts.transport.set_admission(Arc::new(move |peer, _| {
-            let known = roster.by_identity(peer).is_some();
+            let known = roster.all().chain(roster.again()).any(|member| member.identity == *peer);
             if !known {
                 knocks.set(true);
             }

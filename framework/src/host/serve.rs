@@ -83,7 +83,8 @@ impl<RT: Runtime> Host<RT> {
         lane: Lane,
     ) -> Result<NodeId, Refusal> {
         let node = self.check(peer, hello, None).inspect_err(|refusal| {
-            if *refusal == Refusal::UnknownPeer {
+            // Also one that has a number or a key again may be known to others.
+            if matches!(refusal, Refusal::UnknownPeer | Refusal::OtherNode(_) | Refusal::OtherDisk { .. }) {
                 self.knocks.set(true);
             }
         })?;

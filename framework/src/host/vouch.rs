@@ -7,9 +7,12 @@
 //! and no word of the stranger counts. Whoever stands in a newer membership than its own, with key,
 //! node id and disk, is admitted until this node's own log has come as far.
 //!
+//! A number or a key that was removed may have been given again, while this node was away. Whoever has it
+//! now is heard as well, beside the one that is known by it. But nothing is asked of it: where this node
+//! dials it looks for whom its own membership names, or it would count the vote of one as that of the other.
+//!
 //! What this does not do. A node of which no known member is left has nobody to ask: transports prove
-//! who speaks and sign nothing, so a record cannot be carried by a stranger. A record adds members and
-//! changes none: a known node with another key or another disk stays refused. To be admitted is to be
+//! who speaks and sign nothing, so a record cannot be carried by a stranger. To be admitted is to be
 //! heard, no more: whose vote counts is decided by the membership in the log alone.
 
 use std::collections::BTreeMap;
@@ -59,29 +62,38 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Vouched {
     pub(super) at: LogId,
+    /// Those whose number and key nobody else is known by.
     pub(super) members: BTreeMap<NodeId, Member>,
+    /// Those whose number or key was another node's.
+    pub(super) again: Vec<Member>,
 }
 
 impl Roster {
-    /// Takes in whom a newer record adds, in the place of whom an older one added; whether anything
-    /// changed.
+    /// Takes in whom a newer record names, in the place of whom an older one did; whether anything changed.
     pub(super) fn vouch(&mut self, record: Record) -> bool {
         let known = self.at.max(self.vouched.as_ref().map(|vouched| vouched.at));
         if !(self.born || self.joining) || Some(record.at) <= known {
             return false;
         }
-        let mut members = BTreeMap::new();
+        let (mut members, mut again) = (BTreeMap::new(), Vec::new());
         for (node, member) in record.membership.members {
             // Without its disk nobody could tell it from one that was wiped.
             let Some(member) = member.filter(|member| member.disk_id.is_some()) else { continue };
             let known = self.members.values();
-            let taken = known.clone().any(|known| known.node_id == node || known.identity == member.identity);
-            if !taken && member.node_id == node {
-                members.insert(node, member);
+            let mut taken = known.filter(|known| known.node_id == node || known.identity == member.identity);
+            match taken.next() {
+                _ if member.node_id != node => {}
+                None => drop(members.insert(node, member)),
+                // The same, with a disk that this node has not heard of yet.
+                Some(known) if is_same(known, &member) => {}
+                Some(_) => again.push(member),
             }
         }
-        let before = self.vouched.replace(Vouched { at: record.at, members: members.clone() });
-        before.map(|vouched| vouched.members).unwrap_or_default() != members
+        let new = Vouched { at: record.at, members, again };
+        let same = |before: &Vouched| (&before.members, &before.again) == (&new.members, &new.again);
+        let changed = !self.vouched.as_ref().map_or(new.members.is_empty() && new.again.is_empty(), same);
+        self.vouched = Some(new);
+        changed
     }
 
     /// Takes over the node's own membership and lets go of what it has overtaken; whether anything
@@ -102,7 +114,12 @@ impl Roster {
         *self != before
     }
 
-    /// Everybody who is admitted.
+    /// Whoever has a number or a key again that another node is known by.
+    pub(super) fn again(&self) -> impl Iterator<Item = &Member> {
+        self.vouched.iter().flat_map(|vouched| &vouched.again)
+    }
+
+    /// Everybody who is admitted, and asked.
     pub(super) fn all(&self) -> impl Iterator<Item = &Member> {
         let vouched = self.vouched.iter().flat_map(|vouched| vouched.members.values());
         self.members.values().chain(vouched)
@@ -116,6 +133,12 @@ impl Roster {
     pub(crate) fn by_identity(&self, identity: &PeerId) -> Option<&Member> {
         self.all().find(|member| member.identity == *identity)
     }
+}
+
+/// Whether `newer` is the member that is known, as far as that can be told.
+fn is_same(known: &Member, newer: &Member) -> bool {
+    let same_disk = known.disk_id.is_none() || known.disk_id == newer.disk_id;
+    (known.node_id, &known.identity) == (newer.node_id, &newer.identity) && same_disk
 }
 
 impl<RT: Runtime> Host<RT> {
@@ -136,7 +159,9 @@ impl<RT: Runtime> Host<RT> {
         let others = roster.all().map(|member| member.node_id).filter(|node| *node != own);
         let asked = others.map(|node| async move { (node, self.record_of(node, group).await) });
         for (node, record) in futures::future::join_all(asked).await {
-            let Some(record) = record else { continue };
+            let Some(mut record) = record else { continue };
+            // Not even one that has this node's own number by now, whose vote would look like its own.
+            record.membership.members.remove(&own);
             let at = record.at;
             if self.change_roster(|roster| roster.vouch(record)) {
                 tracing::info!(by = %node, %at, "a newer membership decides who is admitted");
@@ -162,7 +187,8 @@ impl<RT: Runtime> Host<RT> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::DiskId;
+    use crate::format::hello::Hello;
+    use crate::types::{BootId, ClusterId, DiskId};
 
     fn member(node: u64, key: u8) -> Member {
         let mut member = Member::new(node, PeerId::new([key]).expect("one byte"), "a");
@@ -224,9 +250,53 @@ mod tests {
         let other_key = member(3, 9);
         let other_disk = Member { disk_id: Some(DiskId([9; 16])), ..member(2, 2) };
         let other_number = Member { node_id: NodeId(8), ..member(1, 1) };
-        assert!(!roster.vouch(record(7, &[other_key, other_disk, other_number])));
+        let again = [other_key, other_disk, other_number];
+        assert!(roster.vouch(record(7, &again)));
+        assert!(!roster.vouch(record(8, &again)), "nothing new");
         assert!(!knows(&roster, 9) && roster.member(NodeId(8)).is_none());
         assert_eq!(roster.member(NodeId(2)), Some(&member(2, 2)), "with the disk it was admitted with");
+    }
+
+    #[test]
+    fn whoever_has_a_number_or_a_key_again_is_heard_and_not_asked() {
+        let again = [
+            member(3, 9),
+            Member { disk_id: Some(DiskId([9; 16])), ..member(2, 2) },
+            Member { node_id: NodeId(8), disk_id: Some(DiskId([8; 16])), ..member(1, 1) },
+        ];
+        let hello = |member: &Member| Hello {
+            cluster_id: ClusterId([1; 32]),
+            node_id: member.node_id,
+            disk_id: member.disk_id.expect("it is on record"),
+            boot_id: BootId(1),
+            groups: Vec::new(),
+        };
+        let mut roster = roster();
+        let admit = |roster: &Roster, member: &Member, incoming: bool| {
+            let (cluster, hello) = (ClusterId([1; 32]), hello(member));
+            let (peer, machines) = (&member.identity, &[]);
+            if incoming {
+                roster.admit_incoming(cluster, machines, peer, &hello)
+            } else {
+                roster.admit(cluster, machines, peer, &hello)
+            }
+        };
+        for member in &again {
+            assert!(admit(&roster, member, true).is_err(), "nobody has said so: {member:?}");
+        }
+        assert!(roster.vouch(record(7, &again)));
+        for member in &again {
+            assert_eq!(admit(&roster, member, true), Ok(member.node_id));
+            assert!(admit(&roster, member, false).is_err(), "it is not whom this node asks: {member:?}");
+            let wiped = Member { disk_id: Some(DiskId([5; 16])), ..member.clone() };
+            assert!(admit(&roster, &wiped, true).is_err(), "{wiped:?}");
+        }
+        for known in [member(1, 1), member(2, 2), member(3, 3)] {
+            assert_eq!(admit(&roster, &known, true), Ok(known.node_id), "the old ones are still known");
+        }
+        roster.learn(&members(&[member(3, 9)]), Some(LogId::new(1, 7)));
+        assert!(roster.again().next().is_none(), "the log has come as far");
+        assert_eq!(admit(&roster, &again[0], false), Ok(NodeId(3)));
     }
 
     #[test]

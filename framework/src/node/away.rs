@@ -1,6 +1,6 @@
 //! Tests: a node that was down while its peers were replaced.
 //!
-//! Nothing public changes a membership yet, so the logs are written as a leader would have left them.
+//! The logs are written as a leader would have left them.
 
 use std::time::Duration;
 
@@ -88,4 +88,37 @@ async fn another_disk_than_the_one_vouched_for_is_not_let_in() {
     let (two, three) = (start(&network, 2, 2).await, start(&network, 3, 3).await);
     let wiped = start(&network, 4, 9).await;
     assert_alone(&three, &[&two, &wiped]).await;
+}
+
+/// Nodes 1 to 4 were the voters, and node 4 was removed: by an entry that node 1 appended last of all, and
+/// that nobody but node 4 has.
+async fn removed(node: u64) -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    let identity = Identity { cluster_id: CLUSTER, node_id: NodeId(node), disk_id: DiskId([node as u8; 16]) };
+    storage.set_identity_once(&identity).await.expect("fresh");
+    write_membership(&storage, LogId::new(0, 0), &[1, 2, 3, 4], &[1, 2, 3, 4]).await;
+    if node == 4 {
+        write_membership(&storage, LogId::new(1, 1), &[1, 2, 3], &[1, 2, 3]).await;
+    }
+    storage
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_alone_has_its_own_removal_finishes_it() {
+    let network = MemoryNetwork::new();
+    let mut nodes = Vec::new();
+    for node in [2, 3, 4] {
+        let transport = network.endpoint(&format!("n{node}"));
+        let builder = Node::builder(Idle).storage(removed(node).await).transport(transport);
+        let node = builder.cluster(Cluster::recorded()).config(Config::testing()).start();
+        nodes.push(node.await.expect("a good log"));
+    }
+    // Three of four are there, and no other of them can win: its log is the shorter one.
+    for node in &nodes[..2] {
+        until(node, "one of the others leads in the end", |status| {
+            status.leader.is_some_and(|leader| leader != NodeId(4))
+                && !status.membership.members.contains_key(&NodeId(4))
+        })
+        .await;
+    }
 }

@@ -326,6 +326,13 @@ impl<RT: Runtime> Core<RT> {
             let (recorded, found) = (member.identity.clone(), key.clone());
             return Err(BootstrapError::OtherKey { node_id: identity.node_id, recorded, found }.into());
         }
+        // Whoever votes in the membership that is committed may have to finish the change that removes it.
+        if let Some((membership, at)) = group.committed_members().await
+            && self.host.is_named_by(&membership.members)
+        {
+            self.host.learn(&membership.members, Some(at));
+            group.elect();
+        }
         self.show(&view);
         let (proposer, proposing) = Proposer::new(group.clone(), self.config.limits.clone());
         let patience = std::time::Duration::from_millis(self.config.election.timeout_max_ms);
