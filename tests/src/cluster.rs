@@ -248,6 +248,12 @@ impl<R: Rig> Cluster<R> {
         }
     }
 
+    /// Cuts two nodes off from each other, both ways.
+    pub fn cut(&self, one: u64, other: u64) {
+        self.cuts[&one].cut(self.member(other).identity);
+        self.cuts[&other].cut(self.member(one).identity);
+    }
+
     /// Flips a byte in each of the next `frames` frames with entries from every node to every other.
     pub fn garble(&self, frames: u32) {
         for cuts in self.cuts.values() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quorate::client::Consistency;
 use quorate::error::{ReadError, WriteError};
+use quorate::types::NodeId;
 use quorate_tests::cluster::Cluster;
 use quorate_tests::rig::Rig;
 
@@ -11,6 +12,7 @@ quorate_tests::over_both_rigs!(
     a_node_says_whether_it_is_connected,
     a_minority_refuses_writes_and_fresh_reads_and_heals_by_itself,
     a_follower_that_was_cut_off_does_not_unseat_the_leader,
+    a_leader_that_reaches_some_and_no_majority_makes_way_for_one_that_does,
 );
 
 async fn a_minority_refuses_writes_and_fresh_reads_and_heals_by_itself<R: Rig>() {
@@ -64,6 +66,23 @@ async fn a_follower_that_was_cut_off_does_not_unseat_the_leader<R: Rig>() {
     cluster.settle().await;
     let status = cluster.node(leader).status().get();
     assert_eq!((cluster.leader().await, status.term), (leader, term), "pre-vote keeps it from a new term");
+}
+
+async fn a_leader_that_reaches_some_and_no_majority_makes_way_for_one_that_does<R: Rig>() {
+    let mut cluster = Cluster::<R>::started(4).await;
+    let leader = cluster.leader().await;
+    let rest: Vec<u64> = cluster.all().into_iter().filter(|node| *node != leader).collect();
+    let [dead, near, far] = rest[..] else { unreachable!("four nodes") };
+    cluster.client(leader).record(0, 0).await.expect("a healthy cluster");
+    cluster.stop_hard(dead).await;
+    // Three of four are a majority, and only `near` reaches all three. It hears the leader all the while.
+    cluster.cut(leader, far);
+    assert_eq!(cluster.client(near).record(0, 1).await, Ok(1));
+    cluster.until(near, "leads", |status| status.leader == Some(NodeId(near))).await;
+    for node in [far, leader] {
+        assert_eq!(cluster.client(node).record(1, node).await, Ok(1), "n{node}");
+        assert_eq!(cluster.client(node).times(0, 0).await, Ok(1), "n{node}");
+    }
 }
 
 async fn a_node_says_whether_it_is_connected<R: Rig>() {

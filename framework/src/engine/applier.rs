@@ -279,7 +279,9 @@ impl Applier {
             let detail = "it has sessions, and a machine on a disk keeps none".to_owned();
             return Err(RestoreError::Decode { detail });
         }
-        Ok(())
+        // Before it takes the place of one that can be restored.
+        let sessions = Table::decode(header.sessions.clone());
+        sessions.map(drop).map_err(|error| RestoreError::Decode { detail: error.to_string() })
     }
 
     /// Waits until the entry at `index` is applied.

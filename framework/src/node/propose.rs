@@ -28,6 +28,15 @@ struct Waiting {
     done: oneshot::Sender<Outcome>,
 }
 
+impl Waiting {
+    /// How many bytes it takes in an entry: also what opens or ends a session is to be bounded.
+    fn len(&self) -> usize {
+        const LENGTH: usize = 4;
+        const NUMBER: usize = 24;
+        self.command.len() + LENGTH + if self.numbered.is_some() { NUMBER } else { 0 }
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
@@ -64,7 +73,7 @@ impl Shared {
         }
         let (mut waiters, mut commands, mut bytes) = (Vec::new(), Vec::new(), 0);
         while let Some(next) = queue.waiting.front() {
-            let len = next.command.len();
+            let len = next.len();
             let full = bytes + len > self.limits.batch_bytes || RT::reaches(Point::LoneCommand);
             if !waiters.is_empty() && full {
                 break;
@@ -192,13 +201,15 @@ impl<RT: Runtime> Proposer<RT> {
         let (ticket, batch) = {
             let mut queue = self.shared.lock();
             let limit = self.shared.limits.queue_bytes;
-            if queue.bytes + command.len() > limit {
+            let waiting = Waiting { ticket: queue.next_ticket, numbered, command, done };
+            // The largest command alone is always let in.
+            if queue.bytes > 0 && queue.bytes + waiting.len() > limit {
                 return Err(Full { queued: queue.bytes, limit });
             }
-            let ticket = queue.next_ticket;
+            let ticket = waiting.ticket;
             queue.next_ticket += 1;
-            queue.bytes += command.len();
-            queue.waiting.push_back(Waiting { ticket, numbered, command, done });
+            queue.bytes += waiting.len();
+            queue.waiting.push_back(waiting);
             drop(queue);
             (ticket, self.shared.take::<RT>())
         };
@@ -217,7 +228,7 @@ impl<RT: Runtime> Proposer<RT> {
         let mut queue = self.shared.lock();
         let place = queue.waiting.iter().position(|waiting| waiting.ticket == proposed.ticket);
         let Some(withdrawn) = place.and_then(|place| queue.waiting.remove(place)) else { return false };
-        queue.bytes -= withdrawn.command.len();
+        queue.bytes -= withdrawn.len();
         true
     }
 }
@@ -233,4 +244,39 @@ fn numbered(numbered: Option<Numbered>, bytes: Bytes) -> Command {
 async fn send<RT: Runtime>(group: Arc<Group<RT>>, mut batch: Batch) {
     let body = Body::of_commands(&std::mem::take(&mut batch.commands));
     group.propose(body, move |result| batch.complete::<RT>(result)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::runtime::TokioRuntime;
+    use crate::node::config::Config;
+    use crate::types::ClientId;
+
+    #[test]
+    fn an_entry_is_bounded_also_when_its_commands_are_next_to_nothing() {
+        let limits =
+            LimitsSection { batch_bytes: 10_000, batches_in_flight: 100, ..Config::testing().limits };
+        let bound = limits.batch_bytes;
+        let (signals, _told) = mpsc::unbounded();
+        let shared = Arc::new(Shared { queue: Mutex::default(), limits, signals });
+        let mut outcomes = Vec::new();
+        for ticket in 0..1_000 {
+            let (done, outcome) = oneshot::channel();
+            let numbered = Some(Numbered::close(ClientId(ticket + 1)));
+            let waiting = Waiting { ticket, numbered, command: Bytes::new(), done };
+            let mut queue = shared.lock();
+            queue.bytes += waiting.len();
+            queue.waiting.push_back(waiting);
+            outcomes.push(outcome);
+        }
+        let mut batches = Vec::new();
+        while let Some(batch) = shared.take::<TokioRuntime>() {
+            let body = Body::of_commands(&batch.commands);
+            assert!(body.bytes.len() <= bound, "{} commands take {}", batch.commands.len(), body.bytes.len());
+            batches.push(batch.commands.len());
+        }
+        assert_eq!(batches.iter().sum::<usize>(), 1_000);
+        assert!(batches[0] > 300, "they share entries: {batches:?}");
+    }
 }

@@ -17,7 +17,7 @@ use crate::error::{NotChanged, Unknown};
 use crate::node::core::{Core, Running};
 use crate::node::status::Role;
 use crate::storage::Health;
-use crate::types::{LogId, Member, Membership, MembershipKind, NodeId};
+use crate::types::{LogId, Member, Membership, MembershipKind, NodeId, Term};
 use crate::watch::{Watched, Watcher};
 
 /// Who changes the members of this leader's group just now.
@@ -83,6 +83,14 @@ impl Fate {
     }
 }
 
+/// A member that was found to have what the leader of `term` had.
+struct CaughtUp {
+    term: Term,
+    node_id: NodeId,
+    /// Its record as it was then.
+    member: Member,
+}
+
 /// How much earlier than its caller a change gives up, so that its word still arrives.
 const HEAD_START: Duration = Duration::from_millis(50);
 
@@ -90,20 +98,33 @@ const HEAD_START: Duration = Duration::from_millis(50);
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 impl<RT: Runtime> Core<RT> {
-    /// The members, as a leader says of which a quorum has just confirmed that it leads.
+    /// The members, as a leader says of which a quorum has just confirmed that it leads: those that are
+    /// committed. A change that is under way may yet come to nothing.
     pub(super) async fn list_here(&self, running: &Running<RT>, deadline: RT::Instant) -> Reply {
-        let listing = async {
+        if let Err(reply) = self.confirm(running, deadline).await {
+            return reply;
+        }
+        match running.group.committed_members().await {
+            Some((membership, _)) => Reply::Done(membership),
+            None => NotChanged::Stopped.into(),
+        }
+    }
+
+    /// Has a quorum confirm that this node leads, and waits for what was committed by then. A leader that
+    /// was cut off goes on taking itself for one, and what it knows of the members may be long over.
+    async fn confirm(&self, running: &Running<RT>, deadline: RT::Instant) -> Result<(), Reply> {
+        let confirming = async {
             match running.group.read_index().await {
-                Ok(_) => match running.group.standing().await {
-                    Some(standing) => Reply::Done(standing.membership),
-                    None => NotChanged::Stopped.into(),
-                },
-                Err(ReadIndexError::NotLeader { leader }) => Reply::NotLeader(leader),
-                Err(ReadIndexError::NoQuorum) => Reply::NotLeader(None),
-                Err(ReadIndexError::Stopped) => NotChanged::Stopped.into(),
+                Ok(index) => {
+                    running.group.applied(index).await;
+                    Ok(())
+                }
+                Err(ReadIndexError::NotLeader { leader }) => Err(Reply::NotLeader(leader)),
+                Err(ReadIndexError::NoQuorum) => Err(Reply::NotLeader(None)),
+                Err(ReadIndexError::Stopped) => Err(NotChanged::Stopped.into()),
             }
         };
-        before::<RT, _>(deadline, listing).await.unwrap_or_else(|| NotChanged::Deadline.into())
+        before::<RT, _>(deadline, confirming).await.unwrap_or_else(|| Err(NotChanged::Deadline.into()))
     }
 
     /// One attempt at this node.
@@ -146,20 +167,30 @@ impl<RT: Runtime> Core<RT> {
         if running.group.health() > Health::Low {
             return Err(NotChanged::DiskFull.into());
         }
+        if self.turn.get() == Turn::Caller {
+            return Err(NotChanged::ChangeUnderWay.into());
+        }
+        // Whatever is said of the members, also that nothing is to be done, is said by a leader.
+        self.confirm(running, deadline).await?;
         let promoted = change.promoted().filter(|_| !RT::planted(Bug::PromotedUnseen));
         let mut caught_up = None;
         if let Some(learner) = promoted {
-            caught_up = self.let_catch_up(running, learner, deadline).await?;
+            caught_up = Some(self.let_catch_up(running, learner, deadline).await?);
         }
         let turn = self.turn(deadline).await?;
-        let (joint, at) = loop {
+        let (joint, at, term) = loop {
             let standing = self.settle(running, deadline).await?;
+            if let Some(caught_up) = caught_up.as_mut().filter(|caught_up| caught_up.term != standing.term) {
+                // It led no more in between, and what the learner had then may be gone.
+                *caught_up = self.let_catch_up(running, caught_up.node_id, deadline).await?;
+                continue;
+            }
             let next = match plan(&standing.membership, change)? {
                 Plan::Done => return Ok(standing.membership),
                 Plan::Members(next) | Plan::Voters(next) => next,
             };
             let is = |node: NodeId| standing.membership.members.get(&node);
-            if promoted.is_some_and(|node| is(node) != caught_up.as_ref()) {
+            if caught_up.as_ref().is_some_and(|learner| is(learner.node_id) != Some(&learner.member)) {
                 // Removed meanwhile, and perhaps added again.
                 return Err(NotChanged::ChangeUnderWay.into());
             }
@@ -171,14 +202,14 @@ impl<RT: Runtime> Core<RT> {
             if !fate.propose() {
                 return Err(NotChanged::Deadline.into());
             }
-            match running.group.append_members(&next, standing.at).await {
-                Ok(at) => break (next, at),
+            match running.group.append_members(&next, standing.at, standing.term).await {
+                Ok(at) => break (next, at, standing.term),
                 Err(error) => self.not_appended(running, error, deadline, fate).await?,
             }
         };
         match settled(&joint) {
             None => Ok(joint),
-            Some(last) => self.see_through(running, last, at).await,
+            Some(last) => self.see_through(running, last, at, term).await,
         }
     }
 
@@ -220,9 +251,10 @@ impl<RT: Runtime> Core<RT> {
         running: &Running<RT>,
         last: Membership,
         joint: LogId,
+        term: Term,
     ) -> Result<Membership, Reply> {
         loop {
-            match running.group.append_members(&last, joint).await {
+            match running.group.append_members(&last, joint, term).await {
                 Ok(_) => return Ok(last),
                 // Also while its lease is over: it leads all the same, or hears soon who does.
                 Err(ChangeError::NotYet | ChangeError::NotLeader { leader: None }) => {
@@ -269,7 +301,7 @@ impl<RT: Runtime> Core<RT> {
                     return Err(self.hand_over(running, &standing.membership, deadline).await);
                 }
                 // Not the change that was asked for: of that nothing is appended yet.
-                match running.group.append_members(&last, standing.at).await {
+                match running.group.append_members(&last, standing.at, standing.term).await {
                     Err(ChangeError::Stopped) => return Err(NotChanged::Stopped.into()),
                     Err(ChangeError::NotLeader { leader }) => return Err(Reply::NotLeader(leader)),
                     Ok(_) | Err(_) => {}
@@ -312,27 +344,31 @@ impl<RT: Runtime> Core<RT> {
     /// Waits until a learner has joined, and holds what the leader held when it was looked at. That is
     /// done in rounds (Raft dissertation, section 4.2.1): a round that takes longer than an election would
     /// leaves it too far behind, and there is another one. So when it is counted on, it lacks no more than
-    /// what is appended in that time. Gives its record as it was then.
+    /// what is appended in that time.
     async fn let_catch_up(
         &self,
         running: &Running<RT>,
         node_id: NodeId,
         deadline: RT::Instant,
-    ) -> Result<Option<Member>, Reply> {
+    ) -> Result<CaughtUp, Reply> {
         let (asked, round) = (now::<RT>(), Duration::from_millis(self.config.election.timeout_min_ms));
         loop {
             let standing = running.group.standing().await.ok_or(NotChanged::Stopped)?;
             if standing.leader != Some(self.node_id()) {
                 return Err(Reply::NotLeader(standing.leader));
             }
-            match standing.membership.kind(node_id) {
-                None => return Err(NotChanged::UnknownNode { node_id }.into()),
-                Some(MembershipKind::Voter) => {
-                    return Ok(standing.membership.members.get(&node_id).cloned());
+            let Some(member) = standing.membership.members.get(&node_id).cloned() else {
+                if standing.committed {
+                    return Err(NotChanged::UnknownNode { node_id }.into());
                 }
-                Some(MembershipKind::Learner) => {}
+                self.wait_a_little(running, deadline).await?;
+                continue;
+            };
+            let caught_up = CaughtUp { term: standing.term, node_id, member };
+            if standing.membership.kind(node_id) == Some(MembershipKind::Voter) {
+                return Ok(caught_up);
             }
-            let missing = if standing.membership.members[&node_id].disk_id.is_none() {
+            let missing = if caught_up.member.disk_id.is_none() {
                 Some(NotChanged::NotJoined { node_id })
             } else {
                 let silent = !running.group.alive(asked).contains(&node_id);
@@ -346,9 +382,7 @@ impl<RT: Runtime> Core<RT> {
             }
             let (goal, began) = (standing.last_log, now::<RT>());
             match before::<RT, _>(deadline, running.group.matched_upto(node_id, goal)).await {
-                Some(true) if now::<RT>() - began <= round => {
-                    return Ok(standing.membership.members.get(&node_id).cloned());
-                }
+                Some(true) if now::<RT>() - began <= round => return Ok(caught_up),
                 Some(true) => {}
                 // It leads no more, or has not built its picture of the peer yet.
                 Some(false) => self.wait_a_little(running, deadline).await?,

@@ -85,7 +85,8 @@ impl Members {
         self
     }
 
-    /// The members in force, by node id, as a leader has them that a quorum has just confirmed.
+    /// The members in force, by node id, as a leader has them that a quorum has just confirmed. A change that
+    /// is under way shows once it is committed.
     ///
     /// # Errors
     /// Nothing is changed by a question: ask again.
@@ -133,11 +134,18 @@ impl Members {
     /// deadline passes.
     ///
     /// # Errors
-    /// [`MembersError`] tells *not applied* from *outcome unknown*. Either way the new member may have been
-    /// added as a learner, and the voters are the old ones or the new ones: call again.
+    /// [`MembersError`] tells *not applied* from *outcome unknown*, of the voters: either way the new member
+    /// may have been added as a learner, unless there is no such voter to replace. Call again.
     pub async fn replace(&self, old: impl Into<NodeId>, new: Member) -> Result<(), MembersError> {
         let (old, node) = (old.into(), new.node_id);
-        self.add_learner(new).await?;
+        let now = self.node.members(Ask::List, self.options).await?;
+        match now.kind(old) {
+            Some(MembershipKind::Voter) => self.add_learner(new).await?,
+            Some(MembershipKind::Learner) => return Err(NotChanged::NotAVoter { node_id: old }.into()),
+            // It may have been replaced already.
+            None if now.members.contains_key(&node) => {}
+            None => return Err(NotChanged::UnknownNode { node_id: old }.into()),
+        }
         self.change(Change::Swap { old, new: node }).await
     }
 
@@ -206,7 +214,12 @@ impl<RT: Runtime> Core<RT> {
             };
             match reply {
                 Reply::Done(membership) => return Ok(membership),
-                Reply::Failed(MembersError::OutcomeUnknown { why }) if ask.removes(self.node_id()) => {
+                // A voter goes in two steps, and is refused by members that have appended the second: then
+                // the first is committed. A learner is refused once it is appended that it goes.
+                Reply::Failed(MembersError::OutcomeUnknown { why })
+                    if ask.removes(self.node_id())
+                        && view.membership.kind(self.node_id()) == Some(MembershipKind::Voter) =>
+                {
                     return self.wait_to_be_removed(why, deadline).await;
                 }
                 Reply::Failed(error) => return Err(error),

@@ -62,7 +62,8 @@ impl<RT: Runtime> Core<RT> {
     }
 
     async fn tend_once(&self, running: &Running<RT>) {
-        let Some(Standing { membership, at, committed, leader, .. }) = running.group.standing().await else {
+        let Some(Standing { membership, at, committed, leader, term, .. }) = running.group.standing().await
+        else {
             return;
         };
         if !committed || leader != Some(self.node_id()) {
@@ -76,7 +77,7 @@ impl<RT: Runtime> Core<RT> {
                 return;
             }
             tracing::info!(%at, "settling the change of members that an earlier leader left");
-            running.group.append_members(&last, at).await
+            running.group.append_members(&last, at, term).await
         } else if let Some(member) = unrecorded(&membership, &self.host.seen_disks().get()) {
             tracing::info!(node = %member.node_id, disk = ?member.disk_id, "recording the disk of a learner");
             running.group.record_member(member, at).await
