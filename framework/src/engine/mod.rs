@@ -12,6 +12,7 @@
 
 mod applier;
 mod cache;
+mod exactly_once;
 mod fault;
 mod group;
 mod health;
