@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests run on tokio")]
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use quorate::node::config::Config;
 use quorate::node::status::Status;
 use quorate::state_machine::{
     AnyMachine, ApplyContext, ArgumentReader, ArgumentWriter, DecodeError, DurableStateMachine, EncodeError,
-    QueryContext, Replicated, Wire, read_postcard, write_postcard,
+    Keep, Kept, QueryContext, Replicated, Row, Wire, read_postcard, write_postcard,
 };
 use quorate::storage::{Health, MemoryStorage};
 use quorate::testing::Seeded;
@@ -24,11 +25,24 @@ use quorate::transport::{MemoryNetwork, Transport};
 use quorate::types::Member;
 use quorate::{Cluster, Node};
 
-/// A sum, and the record beside it.
+/// A sum, and what is kept beside it.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct State {
     sum: u64,
-    record: Option<Vec<u8>>,
+    record: Option<Bytes>,
+    rows: BTreeMap<Bytes, Bytes>,
+}
+
+impl State {
+    fn keep(&mut self, kept: Kept) {
+        self.record = Some(kept.record);
+        for Row { key, value } in kept.rows {
+            match value {
+                Some(value) => self.rows.insert(key, value),
+                None => self.rows.remove(&key),
+            };
+        }
+    }
 }
 
 /// What outlives a node: what is seen, and what would survive a power cut.
@@ -46,6 +60,7 @@ struct Disk {
 enum Broken {
     Apply,
     ForgetsAResponse,
+    ForgetsToAsk,
     Flush,
     Query,
 }
@@ -117,8 +132,8 @@ impl DurableStateMachine for Sum {
     fn apply(
         &self,
         commands: &mut dyn Iterator<Item = (ApplyContext, Number)>,
-        record: &[u8],
-    ) -> Result<Vec<Number>, DiskError> {
+        keep: Keep<'_, Number>,
+    ) -> Result<(), DiskError> {
         self.check(Broken::Apply)?;
         let mut state = self.view()?;
         let mut responses = Vec::new();
@@ -126,15 +141,18 @@ impl DurableStateMachine for Sum {
             state.sum = state.sum.wrapping_add(number);
             responses.push(Number(state.sum));
         }
-        state.record = Some(record.to_vec());
-        self.with(|disk| {
-            disk.applied += responses.len() as u64;
-            disk.seen = state;
-        });
+        let applied = responses.len() as u64;
         if self.check(Broken::ForgetsAResponse).is_err() {
             responses.pop();
         }
-        Ok(responses)
+        if self.check(Broken::ForgetsToAsk).is_ok() {
+            state.keep(keep(responses));
+        }
+        self.with(|disk| {
+            disk.applied += applied;
+            disk.seen = state;
+        });
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), DiskError> {
@@ -148,7 +166,12 @@ impl DurableStateMachine for Sum {
     }
 
     fn applied(view: &State) -> Result<Option<Bytes>, DiskError> {
-        Ok(view.record.clone().map(Bytes::from))
+        Ok(view.record.clone())
+    }
+
+    fn rows(view: &State, row: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), DiskError> {
+        view.rows.iter().for_each(|(key, value)| row(key, value));
+        Ok(())
     }
 
     fn query(&self, view: &State, _: &QueryContext, Number(number): Number) -> Result<Number, DiskError> {
@@ -160,8 +183,9 @@ impl DurableStateMachine for Sum {
         write_postcard(&view.sum, out)
     }
 
-    fn restore(&self, record: &[u8], input: &mut dyn Read) -> Result<(), RestoreError> {
-        let state = State { sum: read_postcard(input)?, record: Some(record.to_vec()) };
+    fn restore(&self, kept: Kept, input: &mut dyn Read) -> Result<(), RestoreError> {
+        let mut state = State { sum: read_postcard(input)?, ..State::default() };
+        state.keep(kept);
         self.with(|disk| (disk.seen, disk.flushed) = (state.clone(), state));
         Ok(())
     }
@@ -329,6 +353,10 @@ async fn a_failure_of_the_machine_stops_the_node_and_says_why() {
     assert_eq!(rig.stopped_by(Broken::Apply).await, "the machine could not apply: the disk is broken");
     let forgotten = rig.stopped_by(Broken::ForgetsAResponse).await;
     assert_eq!(forgotten, "the machine could not answer every command: 0 responses to 1 commands");
+    let silent = rig.stopped_by(Broken::ForgetsToAsk).await;
+    let did_not =
+        "the machine could not answer every command: it did not ask what to store with their effects";
+    assert_eq!(silent, did_not);
     let query = rig.stopped_by(Broken::Query).await;
     assert_eq!(query, "the machine could not answer a query: the disk is broken");
 }
@@ -415,8 +443,9 @@ async fn a_damaged_record_is_no_start() {
     node.plain_client().write(&Number(1)).await.expect("a cluster of one");
     node.shutdown().await.expect("in good order");
     rig.machine.with(|disk| {
-        let record = disk.seen.record.as_mut().expect("something was applied");
+        let mut record = disk.seen.record.clone().expect("something was applied").to_vec();
         record[40] ^= 1;
+        disk.seen.record = Some(record.into());
     });
     let error = rig.start().await.expect_err("its record is damaged");
     assert!(matches!(error, StartError::Machine(MachineError::Damaged { .. })), "{error}");

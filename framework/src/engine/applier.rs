@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use futures::channel::oneshot;
 
+use super::exactly_once::{ExactlyOnce, sessions_of};
 use super::progress::Progress;
 use super::runtime::Runtime;
 use super::types::{Entry, Payload, RaftLogId, StoredMembership, to_log_id, to_raw_membership};
@@ -17,7 +18,7 @@ use crate::error::{MachineError, RestoreError};
 use crate::format::entry;
 use crate::format::snapshot::Header;
 use crate::log_clock::LogClock;
-use crate::sessions::{Numbered, Settling, Table};
+use crate::sessions::{Numbered, Table};
 use crate::state_machine::erased::{
     Answer, Applied, Committed, ErasedMachine, MachineFailure, QueryFailure, Replied, SnapshotJob,
     with_sources,
@@ -49,10 +50,7 @@ pub(super) struct Applier {
     workers: OnceLock<Workers>,
     progress: Mutex<Progress>,
     /// The sessions as of there.
-    sessions: Mutex<Table>,
-    /// Whether a command that is sent again is known again: always, but in a simulated run that is asked for
-    /// the bug.
-    dedupe: bool,
+    sessions: ExactlyOnce,
     /// One past the last index applied.
     applied_end: AtomicU64,
     /// One past the last index whose effects would survive a power cut; 0 for a machine in memory.
@@ -119,7 +117,7 @@ impl Applier {
             return Err(MachineError::OtherGroup { found: found.group, expected: group });
         }
         let progress = recovered.as_ref().map(Progress::of).transpose()?.unwrap_or_default();
-        let sessions = recovered.as_ref().map(sessions_of).transpose()?.unwrap_or_default();
+        let sessions = ExactlyOnce::new(recovered.as_ref(), dedupe, machine.durable())?;
         let end = progress.applied.map_or(0, |applied| applied.index + 1);
         clock.seen(progress.time);
         let deadline = recovered.as_ref().map(|_| machine.deadline(progress.time)).transpose()?;
@@ -141,8 +139,7 @@ impl Applier {
             machine,
             workers: OnceLock::new(),
             progress: Mutex::new(progress),
-            sessions: Mutex::new(sessions),
-            dedupe,
+            sessions,
             applied_end: AtomicU64::new(end),
             // What is found at a start is flushed by now.
             flushed_end: AtomicU64::new(end),
@@ -160,10 +157,6 @@ impl Applier {
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, Table> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the machine is on a disk, so that its calls block.
@@ -275,10 +268,6 @@ impl Applier {
         if header.version > version {
             return Err(RestoreError::NewerVersion { found: header.version, supported: version });
         }
-        if self.durable() && !header.sessions.is_empty() {
-            let detail = "it has sessions, and a machine on a disk keeps none".to_owned();
-            return Err(RestoreError::Decode { detail });
-        }
         // Before it takes the place of one that can be restored.
         let sessions = Table::decode(header.sessions.clone());
         sessions.map(drop).map_err(|error| RestoreError::Decode { detail: error.to_string() })
@@ -371,26 +360,8 @@ impl Applier {
         self.alive()?;
         let Batch { commands, progress, bytes } = batch;
         let Some(applied) = progress.applied(self.cluster, self.group) else { return Ok(Vec::new()) };
-        let answers = {
-            let sessions = &mut *self.sessions();
-            let mut settling = Settling::default();
-            let mut first = Vec::with_capacity(commands.len());
-            for (numbered, command) in commands {
-                let position = command.ctx.position();
-                if numbered.is_some() && self.durable() {
-                    let why =
-                        format!("command {position} is of a session, and a machine on a disk keeps none");
-                    return Err(self.fail(why));
-                }
-                let numbered = numbered.filter(|numbered| self.dedupe || numbered.is_control());
-                let decided = settling.next(sessions, numbered, command);
-                first.extend(decided.map_err(|error| self.fail(format!("command {position}: {error}")))?);
-            }
-            let answers = self.machine.apply_batch(first, &applied).map_err(|failure| self.fail(failure))?;
-            let replied = settling.finish(sessions, answers);
-            sessions.advance(progress.time);
-            replied
-        };
+        let replied = self.sessions.apply(&*self.machine, commands, &applied);
+        let answers = replied.map_err(|failure| self.fail(failure))?;
         *self.progress() = progress;
         if self.bytes_since_snapshot.fetch_add(bytes, Ordering::Relaxed) + bytes >= self.snapshot_bytes {
             self.snapshot_due.set(true);
@@ -454,7 +425,7 @@ impl Applier {
             let mut header = applied.header(self.machine.name(), self.machine.version());
             if !self.durable() {
                 // Nothing is applied meanwhile.
-                header.sessions = self.sessions().encode();
+                header.sessions = self.sessions.encode();
             }
             (header, job)
         }))
@@ -487,7 +458,7 @@ impl Applier {
         let restored = self.machine.restore(&applied, input);
         restored.map_err(|error| self.fail(with_sources(&error.into())))?;
         *self.progress() = progress;
-        *self.sessions() = sessions;
+        self.sessions.replace(sessions);
         self.bytes_since_snapshot.store(0, Ordering::Relaxed);
         if self.durable() {
             self.bytes_since_flush.store(0, Ordering::Relaxed);
@@ -510,12 +481,6 @@ impl Applier {
         self.machine.close();
         flushed
     }
-}
-
-/// The sessions that a snapshot or a machine holds.
-fn sessions_of(applied: &Applied) -> Result<Table, MachineError> {
-    Table::decode(applied.sessions.clone())
-        .map_err(|error| MachineError::Damaged { detail: error.to_string() })
 }
 
 impl From<MachineFailure> for io::Error {

@@ -288,11 +288,6 @@ impl<RT: Runtime> Group<RT> {
         self.options.max_unflushed
     }
 
-    /// Whether commands that are sent again are known again: not yet by machines on a disk.
-    pub(crate) fn has_sessions(&self) -> bool {
-        !self.applier.durable()
-    }
-
     /// Whether a command would be understood at apply.
     pub(crate) fn check(&self, command: &[u8]) -> Result<(), DecodeError> {
         self.applier.check(command)

@@ -13,6 +13,7 @@
 mod answer;
 mod applier;
 mod cache;
+mod exactly_once;
 mod fault;
 mod group;
 mod health;

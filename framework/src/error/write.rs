@@ -126,9 +126,6 @@ pub enum NotApplied {
         /// Why not.
         why: Unknown,
     },
-    /// The machine is on a disk, and keeps no sessions yet.
-    #[error("a machine on a disk keeps no sessions: send the command without one")]
-    SessionsNotKept,
 }
 
 /// Why the outcome of a write is unknown.

@@ -11,6 +11,7 @@ pub(crate) mod frame;
 pub(crate) mod hello;
 pub(crate) mod marker;
 pub(crate) mod membership;
+pub(crate) mod session_rows;
 pub(crate) mod sessions;
 pub(crate) mod snapshot;
 

@@ -1,5 +1,5 @@
-//! The sessions of a group, as a snapshot and the record of a machine on a disk hold them, and the
-//! command that opens one.
+//! The sessions of a group, as a snapshot holds them, and the command that opens one. For a machine on a disk
+//! they are rows: see [`session_rows`](super::session_rows).
 //!
 //! ```text
 //! version u8 = 1 | next client id u64 | count u32 | session*
@@ -43,7 +43,7 @@ impl Open {
     }
 }
 
-fn put_answer(out: &mut BytesMut, answer: &Answer) {
+pub(super) fn put_answer(out: &mut BytesMut, answer: &Answer) {
     match answer {
         Ok(bytes) => {
             out.put_u8(0);
@@ -63,7 +63,7 @@ fn put_answer(out: &mut BytesMut, answer: &Answer) {
     }
 }
 
-fn read_answer(reader: &mut Reader) -> Result<Answer, FormatError> {
+pub(super) fn read_answer(reader: &mut Reader) -> Result<Answer, FormatError> {
     Ok(match reader.u8("answer")? {
         0 => {
             let len = reader.u32("answer length")?;
@@ -80,7 +80,7 @@ fn read_answer(reader: &mut Reader) -> Result<Answer, FormatError> {
 impl Table {
     /// The bytes of all sessions; none for a table that never had one.
     pub(crate) fn encode(&self) -> Bytes {
-        if *self == Self::default() {
+        if self.is_unused() {
             return Bytes::new();
         }
         let sessions = self.sessions();
@@ -146,14 +146,14 @@ impl Table {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn position(index: u64, ordinal: u32) -> Position {
         Position { index: LogIndex(index), ordinal }
     }
 
-    fn table() -> Table {
+    pub(in super::super) fn table() -> Table {
         let mut table = Table::starting_at(3);
         let answers = [
             (7, position(9, 1), Ok(Bytes::from_static(b"ab"))),

@@ -173,8 +173,8 @@ fn put_reason(out: &mut BytesMut, reason: &NotApplied) {
             out.put_u8(13);
             out.put_u8(why_code(*why));
         }
-        NotApplied::SessionsNotKept => out.put_u8(14),
     }
+    // 14 was a machine on a disk that kept no sessions: the next reason is 15.
 }
 
 fn read_reason(mut reader: Reader) -> Result<NotApplied, FormatError> {
@@ -196,7 +196,6 @@ fn read_reason(mut reader: Reader) -> Result<NotApplied, FormatError> {
         10 => NotApplied::NotReady,
         11 => NotApplied::SessionEnded,
         12 => NotApplied::SessionFull,
-        14 => NotApplied::SessionsNotKept,
         found => return Err(reader.unknown("reason", u64::from(found))),
     })
 }
@@ -340,7 +339,6 @@ mod tests {
             (NotApplied::SessionEnded, vec![2, 11]),
             (NotApplied::SessionFull, vec![2, 12]),
             (NotApplied::NoSession { why: Unknown::Stopped }, vec![2, 13, 4]),
-            (NotApplied::SessionsNotKept, vec![2, 14]),
         ];
         for (reason, golden) in reasons {
             assert_eq!(bytes(WriteReply::NotApplied(reason)), golden);
@@ -367,7 +365,6 @@ mod tests {
             NotApplied::SessionEnded,
             NotApplied::SessionFull,
             NotApplied::NoSession { why: Unknown::Deadline },
-            NotApplied::SessionsNotKept,
         ];
         let mut all: Vec<WriteReply> = reasons.into_iter().map(WriteReply::NotApplied).collect();
         all.extend(WHY.map(WriteReply::Unknown));

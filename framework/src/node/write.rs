@@ -174,7 +174,6 @@ impl<RT: Runtime> Core<RT> {
         }
         // What cannot be decoded now could not be at apply, and would stop every replica.
         let checked = match numbered {
-            Some(_) if !running.group.has_sessions() => return NotApplied::SessionsNotKept.into(),
             Some(numbered) if numbered.is_control() => numbered
                 .check_control(&command)
                 .map_err(|error| DecodeError::Remote { detail: error.to_string() }),

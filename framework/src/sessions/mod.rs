@@ -1,13 +1,38 @@
 //! Sessions: a command that is sent again is applied once (Raft dissertation, section 6.3).
 //!
-//! A client opens a session with an entry of the log and numbers its commands. Every replica keeps, per
-//! session, the answers that the client has not acknowledged yet: a command whose number is known gets the
-//! first answer and is not applied again. `table.rs` is what replicas keep, `settle.rs` sorts a batch by it,
-//! `ticket.rs` is a client's side.
+//! Without a session a write whose answer is lost may have been applied or not, and whoever sends it again may
+//! have it applied twice. With one ([`Client::with_session`](crate::client::Client::with_session)) it is sent
+//! again until somebody says what became of it, and its caller gets the answer of the time that it was applied:
 //!
-//! The id of a session is drawn from a counter in the log and never comes back. What is still on its way
-//! when a session ends, however late it arrives, therefore meets no other session and is refused.
+//! ```
+//! # use std::time::Duration;
+//! # use quorate::client::Client;
+//! # use quorate::error::WriteError;
+//! # use quorate::state_machine::Replicated;
+//! # async fn pay<M: Replicated>(client: Client<M>, payment: M::Command) -> Result<(), WriteError> {
+//! let client = client.with_session(Duration::from_secs(300));
+//! let mut payment = client.prepare(&payment)?;
+//! // Whatever this says: sent again, it is paid once.
+//! if payment.send().await.is_err() {
+//!     payment.send().await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A session is opened by an entry of the log, and its commands are numbered. Every replica keeps the answers
+//! that the client has not acknowledged yet: a command whose number is known gets the first answer and is not
+//! applied again. They are kept over restarts, snapshots and changes of the leader, whether the state is in
+//! memory or on a disk, where they are stored in the transaction of a command's effects.
+//!
+//! A session ends when it was idle for too long, when its client ends it, or when there are too many
+//! ([`MAX_KEPT`]). What is sent after that is refused, and no other session takes its place: a session's id never
+//! comes back. Then a command that may have been applied has an unknown outcome
+//! ([`Unknown::SessionEnded`](crate::error::Unknown::SessionEnded)).
+//!
+//! The constants here are those of the protocol: what each replica keeps is the same on all of them.
 
+// `table.rs` is what replicas keep, `settle.rs` sorts a batch by it, `ticket.rs` is a client's side.
 mod settle;
 mod table;
 mod ticket;

@@ -58,6 +58,17 @@ pub(crate) struct Table {
     /// How many sessions and answers there are.
     kept: usize,
     pub(super) bounds: Bounds,
+    /// What changed, when somebody asks for that.
+    touched: Option<Touched>,
+}
+
+/// What was opened, used, answered or has ended: to be stored as it is now, or removed if it is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Touched {
+    /// The id of the next session, or how many sessions there are.
+    pub(crate) counter: bool,
+    pub(crate) sessions: BTreeSet<ClientId>,
+    pub(crate) answers: BTreeSet<(ClientId, u64)>,
 }
 
 /// How much is kept: constants, but in tests.
@@ -99,7 +110,29 @@ impl Table {
     /// No sessions, and the id of the first.
     pub(crate) fn starting_at(next: u64) -> Self {
         let (by_expiry, by_use) = (BTreeSet::new(), BTreeSet::new());
-        Self { next, sessions: BTreeMap::new(), by_expiry, by_use, kept: 0, bounds: BOUNDS }
+        Self { next, sessions: BTreeMap::new(), by_expiry, by_use, kept: 0, bounds: BOUNDS, touched: None }
+    }
+
+    /// Takes note from now on of what changes.
+    pub(crate) fn noting(self) -> Self {
+        Self { touched: Some(Touched::default()), ..self }
+    }
+
+    /// What changed since this was last asked for. It knows neither what is new nor what is gone: that is
+    /// seen by what is there now.
+    pub(crate) fn take_touched(&mut self) -> Touched {
+        self.touched.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn touch_counter(&mut self) {
+        if let Some(touched) = &mut self.touched {
+            touched.counter = true;
+        }
+    }
+
+    /// Whether there never was a session.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.next == 1 && self.sessions.is_empty()
     }
 
     pub(crate) fn next(&self) -> u64 {
@@ -123,6 +156,8 @@ impl Table {
         self.kept -= 1 + session.answers.len();
         self.by_expiry.remove(&(session.expires, client));
         self.by_use.remove(&(session.used(), client));
+        self.touch_counter();
+        touch(&mut self.touched, client, session.answers.into_keys());
     }
 
     /// The log's clock has come to `now`: sessions that were idle too long end.
@@ -153,6 +188,8 @@ impl Table {
             answers: BTreeMap::new(),
         };
         self.put(client, session);
+        self.touch_counter();
+        touch(&mut self.touched, client, []);
         self.make_room(client);
         client
     }
@@ -172,13 +209,16 @@ impl Table {
         self.by_use.remove(&(session.used(), call.client));
         // Never earlier than before: the clock does not go back.
         session.expires = now.saturating_add(Duration::from_micros(session.idle_micros));
+        touch(&mut self.touched, call.client, []);
         self.by_expiry.insert((session.expires, call.client));
         self.by_use.insert((session.used(), call.client));
         let first = call.first_unacknowledged.min(call.serial);
         if first > session.first_unacknowledged {
             session.first_unacknowledged = first;
             let still = session.answers.split_off(&first);
-            self.kept -= std::mem::replace(&mut session.answers, still).len();
+            let forgotten = std::mem::replace(&mut session.answers, still);
+            self.kept -= forgotten.len();
+            touch(&mut self.touched, call.client, forgotten.into_keys());
         }
         if call.serial < session.first_unacknowledged {
             return Verdict::Settled(Err(AnswerError::Acknowledged));
@@ -193,6 +233,8 @@ impl Table {
             }
             None => {}
         }
+        // Stored once the answer is there, at the end of the batch.
+        touch(&mut self.touched, call.client, [call.serial]);
         session.answers.insert(call.serial, Stored { position, answer: None });
         self.kept += 1;
         self.make_room(call.client);
@@ -205,6 +247,13 @@ impl Table {
         let stored = session.and_then(|session| session.answers.get_mut(&call.serial));
         let Some(stored) = stored.filter(|stored| stored.position == position) else { return };
         stored.answer = Some(kept(answer));
+    }
+}
+
+fn touch(touched: &mut Option<Touched>, client: ClientId, answers: impl IntoIterator<Item = u64>) {
+    if let Some(touched) = touched {
+        touched.sessions.insert(client);
+        touched.answers.extend(answers.into_iter().map(|serial| (client, serial)));
     }
 }
 

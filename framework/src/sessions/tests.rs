@@ -1,13 +1,15 @@
 //! What replicas keep, and what is said to commands that are sent again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::table::Bounds;
 use super::*;
+use crate::format::session_rows::ReadRows;
 use crate::state_machine::erased::{Answer, AnswerError, Committed, Replied};
-use crate::state_machine::{ApplyContext, LogRng};
+use crate::state_machine::{ApplyContext, LogRng, Row};
 use crate::types::{ClusterId, GroupId, LogIndex, LogTime, Position, Term};
 
 const CLUSTER: ClusterId = ClusterId([1; 32]);
@@ -196,6 +198,71 @@ fn a_change_of_a_session_that_is_none_is_an_error() {
     assert_eq!(Numbered::close(ClientId(7)).check_control(&Bytes::new()), Ok(()));
 }
 
+/// A replica whose machine is on a disk, where it stores what changes with every batch.
+#[derive(Clone, Default)]
+struct Stored {
+    replica: Replica,
+    rows: BTreeMap<Bytes, Bytes>,
+    /// How much of the log was applied.
+    upto: usize,
+}
+
+impl Stored {
+    fn apply(&mut self, batch: &[Sent]) -> Vec<Replied> {
+        let replied = self.replica.apply(batch);
+        for Row { key, value } in self.replica.table.changed_rows() {
+            match value {
+                Some(value) => self.rows.insert(key, value),
+                None => self.rows.remove(&key),
+            };
+        }
+        self.upto += batch.len();
+        replied
+    }
+
+    /// As after a crash: nothing is known but what is stored.
+    fn open(&mut self, bounds: Bounds) {
+        let mut read = ReadRows::default();
+        self.rows.iter().for_each(|(key, value)| read.push(key, value));
+        self.replica.table = read.finish().expect("its own").noting();
+        self.replica.table.bounds = bounds;
+    }
+}
+
+/// What is stored is read back as what it is after every batch, and what a crash takes is decided again as
+/// it was.
+fn lives_on_a_disk(log: &[Sent], expected: &[Replied], table: &Table, rng: &mut LogRng) {
+    let mut stored = Stored::default();
+    stored.open(table.bounds);
+    let mut flushed = stored.clone();
+    let before = |upto: usize| log[..upto].iter().filter(|sent| !sent.tick).count();
+    while stored.upto < log.len() {
+        let from = stored.upto;
+        let batch = 1 + rng.below((log.len() - from).min(20) as u64) as usize;
+        let replied = stored.apply(&log[from..from + batch]);
+        assert_eq!(replied, expected[before(from)..before(from + batch)]);
+        let mut opened = stored.clone();
+        opened.open(table.bounds);
+        assert_eq!(opened.replica, stored.replica, "after the entries {from}..{}", stored.upto);
+        let rows: BTreeMap<Bytes, Bytes> = opened.replica.table.rows().into_iter().map(put).collect();
+        assert_eq!(rows, stored.rows);
+        match rng.below(6) {
+            0 => flushed = stored.clone(),
+            1 => {
+                stored = flushed.clone();
+                stored.open(table.bounds);
+            }
+            2 => stored = opened,
+            _ => {}
+        }
+    }
+    assert_eq!(stored.replica.table, table.clone().noting());
+}
+
+fn put(row: Row) -> (Bytes, Bytes) {
+    (row.key, row.value.expect("all that there are"))
+}
+
 /// Where a batch ends is a matter of each replica: neither what is kept nor what is said depends on it.
 #[test]
 fn replicas_agree_however_their_batches_are_cut() {
@@ -244,6 +311,7 @@ fn replicas_agree_however_their_batches_are_cut() {
         }
         assert_eq!(replied, expected, "seed {seed}");
         assert_eq!(in_batches, one_by_one, "seed {seed}");
+        lives_on_a_disk(&log, &expected, &one_by_one.table, &mut rng);
         applied += one_by_one.applied.len();
         again += replied.iter().filter(|replied| replied.again).count();
         let count =

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use bytes::Bytes;
 
-use super::{ApplyContext, QueryContext, Replicated, RestoreError};
+use super::{ApplyContext, Keep, Kept, QueryContext, Replicated, RestoreError};
 use crate::error::BoxError;
 use crate::storage::Health;
 use crate::types::LogTime;
@@ -15,11 +15,12 @@ use crate::types::LogTime;
 /// Applications use a layer over it, such as the tables of `quorate-redb`; this is the trait that
 /// such a layer implements, beside [`Replicated`], which says what its commands are.
 ///
-/// With every batch comes a *record*: a few bytes in which the framework keeps how far the machine
-/// has come. They are stored in the transaction of the batch's effects, so that every command is
-/// applied once, whatever crashes. At a start the record says where to go on.
+/// The framework has two things stored in the transaction of a batch's effects ([`Kept`]), so that every
+/// command is applied once, whatever crashes: a *record*, a few bytes that say how far the machine has come,
+/// from where a start goes on; and *rows*, what is known of [sessions](crate::sessions), in which a command
+/// that is sent again is known again. Both are its own, and no part of the state.
 ///
-/// After an error, or a panic, of `apply`, `flush`, `view`, `applied`, `query` or `deadline` the node
+/// After an error, or a panic, of `apply`, `flush`, `view`, `applied`, `rows`, `query` or `deadline` the node
 /// stops and the machine is used no more.
 ///
 /// # Contract
@@ -29,15 +30,15 @@ use crate::types::LogTime;
 ///   (`batches_of_any_size_come_to_the_same`).
 /// - What a crash has taken is applied again, perhaps in other batches, and has the same effects and
 ///   responses (`batches_applied_again_answer_the_same`).
-/// - Effects and record of a batch are stored together or not at all
+/// - Effects, record and rows of a batch are stored together or not at all
 ///   (`state_and_record_are_of_one_batch_after_crash`).
 /// - After a crash the state is that after some batch, at least the last one before the last
 ///   [`flush`](Self::flush) that returned (`flushed_batches_survive_crash`). Batches need not be flushed
 ///   one by one.
-/// - A view stays as it was, and so do the answers from it, whatever is applied, restored or flushed
-///   meanwhile (`view_stays_as_it_was`).
-/// - Beside an apply, views, queries and deadlines are of a whole batch, with the record of that: the one
-///   before it or the one that is applied, and never one before what was shown already
+/// - A view stays as it was, with its record, its rows and the answers from it, whatever is applied, restored
+///   or flushed meanwhile (`view_stays_as_it_was`).
+/// - Beside an apply, views, queries and deadlines are of a whole batch, with the record and the rows of that:
+///   the one before it or the one that is applied, and never one before what was shown already
 ///   (`views_are_whole_beside_apply`).
 /// - A crash while a machine is opened, at any point, is as any other: what was flushed is there, and the
 ///   place can be opened again, also when it was empty (`opening_survives_a_power_cut`).
@@ -61,18 +62,21 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// Why the disk did not do as it was told. Never a business error: those are values in responses.
     type Error: Into<BoxError>;
 
-    /// Applies committed commands in order, and stores `record` with their effects.
+    /// Applies committed commands in order, and stores what `keep` says with their effects.
     ///
-    /// Returns the responses, one for each command.
+    /// `keep` is called behind the last command, with the responses, one for each command and in their
+    /// order.
     ///
     /// # Contract
-    /// - There may be no commands, as in entries about elections and members: then the record alone is
-    ///   stored, also as the first of all (`batch_without_commands_moves_the_record`).
+    /// - There may be no commands, as in entries about elections and members: then what `keep` says is
+    ///   stored alone, also as the first of all (`batch_without_commands_moves_the_record`).
+    /// - A row that is put takes the place of the one with its key. One that is removed is gone, also after a
+    ///   flush, a crash and another opening; that there is none is no error (`removed_rows_are_gone`).
     fn apply(
         &self,
         commands: &mut dyn Iterator<Item = (ApplyContext, Self::Command)>,
-        record: &[u8],
-    ) -> Result<Vec<Self::Response>, Self::Error>;
+        keep: Keep<'_, Self::Response>,
+    ) -> Result<(), Self::Error>;
 
     /// Makes everything that the machine shows survive a power cut.
     ///
@@ -98,6 +102,20 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// - Nor does a flush, a close or a crash make one (`fresh_machine_has_no_record`).
     fn applied(view: &Self::View) -> Result<Option<Bytes>, Self::Error>;
 
+    /// Gives the key and the value of every row in a view to `row`.
+    ///
+    /// # Contract
+    /// - They are what was put and not removed, byte for byte, in the order of the bytes of their keys; and
+    ///   what was flushed of them is there when the machine is opened again
+    ///   (`rows_survive_a_flush_and_another_opening`).
+    ///
+    /// What was stored before there were rows has none, which is no error.
+    ///
+    /// # Called by
+    /// the framework, at a start, and with a snapshot. There are at most
+    /// [`MAX_KEPT`](crate::sessions::MAX_KEPT) rows and one more.
+    fn rows(view: &Self::View, row: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Self::Error>;
+
     /// Answers a query from a view.
     fn query(
         &self,
@@ -106,7 +124,8 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
         query: Self::Query,
     ) -> Result<Self::Answer, Self::Error>;
 
-    /// Writes out all of a view but its record, piece by piece, while the machine goes on.
+    /// Writes out the state in a view, piece by piece, while the machine goes on: neither its record nor its
+    /// rows.
     ///
     /// # Contract
     /// - Equal states are written as equal bytes (`two_machines_come_to_the_same`). The framework does not
@@ -114,9 +133,10 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     ///   harness, `DurableHarness::SAME_STATES`.
     fn write(view: Self::View, out: &mut dyn Write) -> std::io::Result<()>;
 
-    /// Replaces state and record, durably, before returning.
+    /// Replaces state, record and rows, durably, before returning.
     ///
     /// # Contract
+    /// - No row of before is there afterwards (`restore_replaces_the_rows`).
     /// - Views are opened and queries answered meanwhile, from the old state, and from the new one once
     ///   that has taken its place (`queries_are_answered_beside_a_restore`).
     /// - After a crash at any point the old ones are there or the new ones
@@ -129,7 +149,7 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     ///
     /// # Errors
     /// When `input` fails or is not such a state.
-    fn restore(&self, record: &[u8], input: &mut dyn Read) -> Result<(), RestoreError>;
+    fn restore(&self, kept: Kept, input: &mut dyn Read) -> Result<(), RestoreError>;
 
     /// As [`StateMachine::deadline`](super::StateMachine::deadline), of the state after the last
     /// batch. The default is never.
@@ -147,8 +167,10 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// What is committed must be applied, so that an apply that finds no room stops the node. At
     /// [`Health::Low`] the node refuses new writes as *not applied* instead, as it does when its
     /// storage says so. What is under way by then must fit: commands of as many bytes as the node's
-    /// `limits.queue_bytes` and an eighth more, which may take twice as much as tables, and what is not written to the
-    /// disk before a flush. At [`Health::Failed`] the node stops, and does not start. The default is
+    /// `limits.queue_bytes` and an eighth more, which may take twice as much as tables, as may the rows, which
+    /// are at most [`MAX_KEPT`](crate::sessions::MAX_KEPT) of little more than
+    /// [`MAX_KEPT_ANSWER_BYTES`](crate::sessions::MAX_KEPT_ANSWER_BYTES); and what is not written to the disk
+    /// before a flush. At [`Health::Failed`] the node stops, and does not start. The default is
     /// always [`Health::Ok`].
     ///
     /// # Contract

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 pub(crate) use self::on_disk::OnDisk;
 pub(crate) use self::typed::Typed;
-use super::{ApplyContext, DecodeError, EncodeError, RestoreError, Wire};
+use super::{ApplyContext, DecodeError, EncodeError, RestoreError, Row, Wire};
 use crate::error::{BoxError, MachineError};
 use crate::format::membership::RawMembership;
 use crate::format::snapshot::Header;
@@ -157,6 +157,10 @@ pub(crate) struct Committed {
     pub(crate) command: Bytes,
 }
 
+/// Takes the answers to a batch, and gives what changes of the sessions with it, for a machine on a disk to
+/// store with the effects.
+pub(crate) type Settle<'a> = Box<dyn FnOnce(Vec<Answer>) -> Vec<Row> + 'a>;
+
 /// Writes a frozen view out; run beside apply.
 pub(crate) type SnapshotJob = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + Send>;
 
@@ -172,9 +176,14 @@ pub(crate) trait ErasedMachine: Send + Sync {
     /// How far the state has come that was found at the start. Checked to be this machine's, and not
     /// whose it is.
     fn recovered(&self) -> Result<Option<Applied>, MachineError>;
-    /// Applies commands in order, and takes note of `applied` with their effects: both or neither.
-    fn apply_batch(&self, commands: Vec<Committed>, applied: &Applied)
-    -> Result<Vec<Answer>, MachineFailure>;
+    /// Applies commands in order, and takes note of `applied` with their effects, and of what `settle` says to
+    /// the answers: all of it or nothing. What `applied` has of sessions does not count.
+    fn apply_batch(
+        &self,
+        commands: Vec<Committed>,
+        applied: &Applied,
+        settle: Settle<'_>,
+    ) -> Result<(), MachineFailure>;
     /// Makes everything applied so far survive a power cut.
     fn flush(&self) -> Result<(), MachineFailure>;
     fn query(&self, query: &[u8]) -> Result<Answer, QueryFailure>;

@@ -1,16 +1,24 @@
-//! A machine on a disk, erased: what was applied is stored in the transaction of its effects.
+//! A machine on a disk, erased: what was applied, and what is kept of sessions, is stored in the transaction of
+//! its effects.
 
 use std::fmt;
 use std::io::Read;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use bytes::Bytes;
 
 use super::{
-    Answer, Applied, Committed, ErasedMachine, MachineFailure, QueryFailure, SnapshotJob, encode_answer,
-    panic_message,
+    Answer, Applied, Committed, ErasedMachine, MachineFailure, QueryFailure, Settle, SnapshotJob,
+    encode_answer, panic_message,
 };
 use crate::error::{BoxError, MachineError};
 use crate::format::applied;
-use crate::state_machine::{DecodeError, DurableStateMachine, QueryContext, Replicated, RestoreError, Wire};
+use crate::format::session_rows::ReadRows;
+use crate::format::snapshot::Header;
+use crate::sessions::Table;
+use crate::state_machine::{
+    DecodeError, DurableStateMachine, Keep, Kept, QueryContext, Replicated, RestoreError, Wire,
+};
 use crate::storage::Health;
 use crate::types::{LogTime, Position};
 
@@ -72,11 +80,21 @@ impl<M: DurableStateMachine> OnDisk<M> {
         if header.version > version {
             return Err(MachineError::NewerVersion { found: header.version, supported: version });
         }
-        Ok(Some(header.into()))
+        let sessions = Self::read_sessions(view)?.encode();
+        Ok(Some(Applied { sessions, ..header.into() }))
     }
 
-    fn record(applied: &Applied) -> bytes::Bytes {
-        applied::encode(&applied.header(<M as Replicated>::NAME, <M as Replicated>::VERSION))
+    fn read_sessions(view: &M::View) -> Result<Table, MachineError> {
+        let mut rows = ReadRows::default();
+        let read = M::rows(view, &mut |key, value| rows.push(key, value));
+        read.map_err(failed("read what it keeps of sessions")).map_err(MachineError::from)?;
+        rows.finish().map_err(|error| MachineError::Damaged { detail: error.to_string() })
+    }
+
+    /// The record has nothing of sessions, which are rows.
+    fn record(applied: &Applied) -> Bytes {
+        let header = applied.header(<M as Replicated>::NAME, <M as Replicated>::VERSION);
+        applied::encode(&Header { sessions: Bytes::new(), ..header })
     }
 }
 
@@ -107,7 +125,8 @@ impl<M: DurableStateMachine> ErasedMachine for OnDisk<M> {
         &self,
         commands: Vec<Committed>,
         applied: &Applied,
-    ) -> Result<Vec<Answer>, MachineFailure> {
+        settle: Settle<'_>,
+    ) -> Result<(), MachineFailure> {
         let mut decoded = Vec::with_capacity(commands.len());
         for Committed { ctx, command } in commands {
             let position = ctx.position();
@@ -117,27 +136,39 @@ impl<M: DurableStateMachine> ErasedMachine for OnDisk<M> {
         }
         let (expected, record) = (decoded.len(), Self::record(applied));
         let mut current = Current { label: "commit", position: None };
+        let mut responded = None;
+        let keep: Keep<'_, M::Response> = Box::new(|responses| {
+            responded = Some(responses.len());
+            if responses.len() != expected {
+                // The machine is to commit nothing; what it has begun goes with its transaction.
+                resume_unwind(Box::new("it has not answered every command"));
+            }
+            Kept { record, rows: settle(responses.iter().map(encode_answer).collect()) }
+        });
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let mut commands = decoded.into_iter().inspect(|(ctx, command)| {
                 current = Current { label: command.label(), position: Some(ctx.position()) };
             });
-            self.0.apply(&mut commands, &record)
+            self.0.apply(&mut commands, keep)
         }));
-        let responses = match outcome {
-            Ok(responses) => responses.map_err(failed("apply"))?,
-            Err(payload) => {
+        let unanswered =
+            |source: String| MachineFailure::Failed { doing: "answer every command", source: source.into() };
+        match (outcome, responded) {
+            (_, Some(found)) if found != expected => {
+                Err(unanswered(format!("{found} responses to {expected} commands")))
+            }
+            (Ok(Ok(())), None) => {
+                Err(unanswered("it did not ask what to store with their effects".to_owned()))
+            }
+            (Ok(applied), _) => applied.map_err(failed("apply")),
+            (Err(payload), _) => {
                 let (command, message) = (current.label, panic_message(&*payload));
-                return Err(match current.position {
+                Err(match current.position {
                     Some(position) => MachineFailure::Panicked { command, position, message },
                     None => MachineFailure::PanickedAt { doing: "apply", message },
-                });
+                })
             }
-        };
-        if responses.len() != expected {
-            let source = format!("{} responses to {expected} commands", responses.len()).into();
-            return Err(MachineFailure::Failed { doing: "answer every command", source });
         }
-        Ok(responses.iter().map(encode_answer).collect())
     }
 
     fn flush(&self) -> Result<(), MachineFailure> {
@@ -164,8 +195,10 @@ impl<M: DurableStateMachine> ErasedMachine for OnDisk<M> {
     }
 
     fn restore(&self, applied: &Applied, input: &mut dyn Read) -> Result<(), RestoreError> {
-        let record = Self::record(applied);
-        catch_unwind(AssertUnwindSafe(|| self.0.restore(&record, input))).unwrap_or_else(|payload| {
+        let sessions = Table::decode(applied.sessions.clone())
+            .map_err(|error| RestoreError::Decode { detail: error.to_string() })?;
+        let kept = Kept { record: Self::record(applied), rows: sessions.rows() };
+        catch_unwind(AssertUnwindSafe(|| self.0.restore(kept, input))).unwrap_or_else(|payload| {
             let detail =
                 format!("the machine panicked while it restored a snapshot: {}", panic_message(&*payload));
             Err(RestoreError::Decode { detail })

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{
-    Answer, Applied, Committed, ErasedMachine, MachineFailure, QueryFailure, SnapshotJob, encode_answer,
-    panic_message,
+    Answer, Applied, Committed, ErasedMachine, MachineFailure, QueryFailure, Settle, SnapshotJob,
+    encode_answer, panic_message,
 };
 use crate::error::MachineError;
 use crate::state_machine::{DecodeError, QueryContext, RestoreError, StateMachine, Wire};
@@ -88,8 +88,10 @@ impl<M: StateMachine> ErasedMachine for Typed<M> {
         &self,
         commands: Vec<Committed>,
         applied: &Applied,
-    ) -> Result<Vec<Answer>, MachineFailure> {
-        let cell = &mut *self.write();
+        settle: Settle<'_>,
+    ) -> Result<(), MachineFailure> {
+        let mut guard = self.write();
+        let cell = &mut *guard;
         if cell.broken {
             return Err(MachineFailure::Broken);
         }
@@ -105,7 +107,10 @@ impl<M: StateMachine> ErasedMachine for Typed<M> {
             }
         }
         cell.applied = Some(applied.clone());
-        Ok(answers)
+        drop(guard);
+        // Nothing of it is stored.
+        settle(answers);
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), MachineFailure> {

@@ -28,7 +28,7 @@ fn try_restore<H: DurableHarness>(
     what: &str,
 ) -> Result<(), RestoreError> {
     doing(format!("restore from {what}"));
-    life.machine.restore(&new.record().expect("of an entry"), &mut input)
+    life.machine.restore(new.kept(), &mut input)
 }
 
 /// A restore whose input fails is an error, and leaves state and record as they were, also when the power

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::DurableHarness;
 use super::life::{open, told, view};
-use crate::state_machine::{ApplyContext, DurableStateMachine, QueryContext, Replicated, Wire};
+use super::rows::{self, Rows};
+use crate::state_machine::{ApplyContext, DurableStateMachine, Kept, QueryContext, Replicated, Wire};
 use crate::testing::Seeded;
 use crate::testing::run::doing;
 use crate::types::{ClusterId, GroupId, LogId, LogIndex, LogTime, Position, Term};
@@ -22,6 +23,8 @@ pub(super) struct History<H> {
     seed: u64,
     /// After how many entries the state was written as which bytes.
     states: Vec<Vec<u8>>,
+    /// The rows that are stored beside each.
+    rows: Vec<Rows>,
     /// What the same queries were answered from each.
     answers: Vec<Vec<Vec<u8>>>,
     deadlines: Vec<Option<LogTime>>,
@@ -71,15 +74,37 @@ fn answers<H: DurableHarness>(
         .collect()
 }
 
+/// Applies a batch; gives the responses.
+pub(super) fn applied<M: DurableStateMachine>(
+    machine: &M,
+    commands: &mut dyn Iterator<Item = (ApplyContext, M::Command)>,
+    kept: Kept,
+) -> Result<Vec<M::Response>, String> {
+    let mut handed = None;
+    let keep = Box::new(|responses| {
+        handed = Some(responses);
+        kept
+    });
+    machine.apply(commands, keep).map_err(told)?;
+    assert!(
+        commands.next().is_none(),
+        "a batch was applied, and there is a command that the machine did not take"
+    );
+    Ok(handed
+        .expect("a batch was applied, and the machine did not ask what is to be stored with its effects"))
+}
+
 impl<H: DurableHarness> History<H> {
     /// A log of so many entries, applied by a machine that is never closed or flushed, one entry at a
     /// time.
     pub(super) fn drawn(rng: &mut Seeded, entries: u64) -> Arc<Self> {
         let place = H::place();
         let machine = open::<H>(&place);
+        let seed = rng.next_u64();
         let mut history = Self {
-            seed: rng.next_u64(),
+            seed,
             states: Vec::new(),
+            rows: rows::of_log(seed, entries),
             answers: Vec::new(),
             deadlines: Vec::new(),
             responses: vec![Vec::new()],
@@ -88,9 +113,9 @@ impl<H: DurableHarness> History<H> {
         for index in 0..=entries {
             doing(format!("apply entry {index}, straight through"));
             if index > 0 {
-                let record = history.record(index).expect("of an entry");
-                let responses = machine.apply(&mut history.entry(index).into_iter(), &record);
-                let responses = responses.unwrap_or_else(|error| panic!("not applied: {}", told(error)));
+                let kept = history.kept(index - 1, index);
+                let responses = applied(&machine, &mut history.entry(index).into_iter(), kept);
+                let responses = responses.unwrap_or_else(|error| panic!("not applied: {error}"));
                 history.responses.push(responses.iter().map(bytes_of).collect());
             }
             let view = view(&machine);
@@ -135,6 +160,12 @@ impl<H: DurableHarness> History<H> {
         (0..count as u32).map(command).collect()
     }
 
+    /// What is stored with a batch of the entries behind `from` up to `upto`.
+    fn kept(&self, from: u64, upto: u64) -> Kept {
+        let record = self.record(upto).expect("of an entry").into();
+        Kept { record, rows: rows::changed(self.seed, from + 1..=upto, &self.rows[upto as usize]) }
+    }
+
     /// What is stored beside the state after so many entries; they are not of one length.
     fn record(&self, upto: u64) -> Option<Vec<u8>> {
         let mut record = [self.seed.to_le_bytes(), upto.to_le_bytes()].concat();
@@ -177,6 +208,21 @@ impl<H: DurableHarness> Point<H> {
     /// `None` before the first entry.
     pub(super) fn record(&self) -> Option<Vec<u8>> {
         self.of.record(self.upto)
+    }
+
+    /// What is stored with the entries behind `from`, as one batch.
+    pub(super) fn kept_since(&self, from: u64) -> Kept {
+        self.of.kept(from, self.upto)
+    }
+
+    /// What is stored with this state when it is restored.
+    pub(super) fn kept(&self) -> Kept {
+        let record = self.record().expect("of an entry").into();
+        Kept { record, rows: rows::whole(self.rows()) }
+    }
+
+    fn rows(&self) -> &Rows {
+        &self.of.rows[self.upto as usize]
     }
 
     pub(super) fn has_record(&self, record: Option<&Bytes>) -> bool {
@@ -225,19 +271,31 @@ impl<H: DurableHarness> Point<H> {
     /// As [`Self::check_view`], when there is no machine any more that answers queries.
     pub(super) fn check_view_alone(&self, view: View<H>, when: &str) -> Result<(), String> {
         self.check_record(&view, when)?;
-        self.check_written(view, when)
+        let rows = rows::read::<H::Machine>(&view)?;
+        self.check_written(view, when)?;
+        self.check_rows(&rows, when);
+        Ok(())
     }
 
-    /// Fails unless the state of a view is that of this point, of which it has the record.
+    /// Fails unless the state of a view is that of this point, of which it has the record, and has its rows.
     pub(super) fn check_state(&self, machine: &H::Machine, view: View<H>, when: &str) -> Result<(), String> {
         let answers = self.answers(machine, &view, self.of.seed)?;
+        let rows = rows::read::<H::Machine>(&view)?;
         self.check_written(view, when)?;
         assert!(
             answers == self.of.answers[self.upto as usize],
             "{when}: the record is {self}, and a query has another answer than on a machine that applied straight \
              through"
         );
+        self.check_rows(&rows, when);
         Ok(())
+    }
+
+    /// Fails unless the rows of a view are those that were stored with this point.
+    fn check_rows(&self, rows: &[(Vec<u8>, Vec<u8>)], when: &str) {
+        if let Some(difference) = rows::difference(rows, self.rows()) {
+            panic!("{when}: the record is {self}, and the rows are not: {difference}");
+        }
     }
 
     fn check_written(&self, view: View<H>, when: &str) -> Result<(), String> {

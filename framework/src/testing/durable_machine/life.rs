@@ -4,7 +4,7 @@ use std::iter;
 use std::sync::Arc;
 
 use super::DurableHarness;
-use super::history::{History, Point, told_record};
+use super::history::{History, Point, applied, told_record};
 use crate::error::BoxError;
 use crate::state_machine::erased::with_sources;
 use crate::state_machine::{DurableStateMachine, RestoreError};
@@ -33,13 +33,12 @@ pub(super) fn apply_batch<H: DurableHarness>(
     next: &Point<H>,
     mut before: impl FnMut(),
 ) -> Result<(), String> {
-    let record = next.record().expect("of an entry");
     let mut commands = (from + 1..=next.upto).flat_map(|index| next.of.entry(index));
     let mut commands = iter::from_fn(|| {
         before();
         commands.next()
     });
-    let responses = machine.apply(&mut commands, &record).map_err(told)?;
+    let responses = applied(machine, &mut commands, next.kept_since(from))?;
     next.check_responses(from, &responses);
     Ok(())
 }
@@ -182,7 +181,7 @@ impl<H: DurableHarness> Life<H> {
     pub(super) fn try_restore(&mut self, to: &Point<H>) -> Result<(), RestoreError> {
         doing(format!("restore the state of entry {}", to.upto));
         self.possible.push(to.clone());
-        self.machine.restore(&to.record().expect("of an entry"), &mut &to.state()[..])?;
+        self.machine.restore(to.kept(), &mut &to.state()[..])?;
         self.at = to.clone();
         self.possible = vec![to.clone()];
         Ok(())

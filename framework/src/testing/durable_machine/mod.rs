@@ -9,15 +9,17 @@
 //! ```
 //! use std::sync::{Arc, Mutex};
 //!
+//! # use bytes::Bytes;
 //! use quorate::error::BoxError;
 //! use quorate::testing::Seeded;
 //! use quorate::testing::durable_machine::DurableHarness;
 //!
+//! # use std::collections::BTreeMap;
 //! # use std::io::{Read, Write};
 //! # use quorate::error::{DecodeError, EncodeError, RestoreError};
 //! # use quorate::state_machine::{
-//! #     AnyMachine, ApplyContext, ArgumentReader, ArgumentWriter, DurableStateMachine, QueryContext, Replicated,
-//! #     Wire, read_postcard, write_postcard,
+//! #     AnyMachine, ApplyContext, ArgumentReader, ArgumentWriter, DurableStateMachine, Keep, Kept, QueryContext,
+//! #     Replicated, Row, Wire, read_postcard, write_postcard,
 //! # };
 //! # struct Number(u64);
 //! # impl Wire for Number {
@@ -33,7 +35,18 @@
 //! #     fn label(&self) -> &'static str { "number" }
 //! # }
 //! # #[derive(Clone, Default)]
-//! # struct State { sum: u64, record: Option<Vec<u8>> }
+//! # struct State { sum: u64, record: Option<Bytes>, rows: BTreeMap<Bytes, Bytes> }
+//! # impl State {
+//! #     fn keep(&mut self, kept: Kept) {
+//! #         self.record = Some(kept.record);
+//! #         for Row { key, value } in kept.rows {
+//! #             match value {
+//! #                 Some(value) => self.rows.insert(key, value),
+//! #                 None => self.rows.remove(&key),
+//! #             };
+//! #         }
+//! #     }
+//! # }
 //! # #[derive(Default)]
 //! # struct Files { seen: State, flushed: State }
 //! # struct Sum(Arc<Mutex<Files>>);
@@ -52,13 +65,13 @@
 //! #     fn apply(
 //! #         &self,
 //! #         commands: &mut dyn Iterator<Item = (ApplyContext, Number)>,
-//! #         record: &[u8],
-//! #     ) -> Result<Vec<Number>, BoxError> {
+//! #         keep: Keep<'_, Number>,
+//! #     ) -> Result<(), BoxError> {
 //! #         let mut state = self.view()?;
 //! #         let responses = commands.map(|(_, Number(n))| { state.sum += n; Number(state.sum) }).collect();
-//! #         state.record = Some(record.to_vec());
+//! #         state.keep(keep(responses));
 //! #         self.0.lock().unwrap().seen = state;
-//! #         Ok(responses)
+//! #         Ok(())
 //! #     }
 //! #     fn flush(&self) -> Result<(), BoxError> {
 //! #         let mut files = self.0.lock().unwrap();
@@ -66,15 +79,18 @@
 //! #         Ok(())
 //! #     }
 //! #     fn view(&self) -> Result<State, BoxError> { Ok(self.0.lock().unwrap().seen.clone()) }
-//! #     fn applied(view: &State) -> Result<Option<bytes::Bytes>, BoxError> {
-//! #         Ok(view.record.clone().map(bytes::Bytes::from))
+//! #     fn applied(view: &State) -> Result<Option<Bytes>, BoxError> { Ok(view.record.clone()) }
+//! #     fn rows(view: &State, row: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), BoxError> {
+//! #         view.rows.iter().for_each(|(key, value)| row(key, value));
+//! #         Ok(())
 //! #     }
 //! #     fn query(&self, view: &State, _: &QueryContext, Number(n): Number) -> Result<Number, BoxError> {
 //! #         Ok(Number(view.sum + n))
 //! #     }
 //! #     fn write(view: State, out: &mut dyn Write) -> std::io::Result<()> { write_postcard(&view.sum, out) }
-//! #     fn restore(&self, record: &[u8], input: &mut dyn Read) -> Result<(), RestoreError> {
-//! #         let state = State { sum: read_postcard(input)?, record: Some(record.to_vec()) };
+//! #     fn restore(&self, kept: Kept, input: &mut dyn Read) -> Result<(), RestoreError> {
+//! #         let mut state = State { sum: read_postcard(input)?, ..State::default() };
+//! #         state.keep(kept);
 //! #         *self.0.lock().unwrap() = Files { seen: state.clone(), flushed: state };
 //! #         Ok(())
 //! #     }
@@ -126,7 +142,8 @@
 //! members are. One machine applies it straight through, entry by entry, and is never closed. Whatever a
 //! case then does to another, with batches of other sizes, restores, deaths and power cuts, that one must
 //! give the same responses, and be at the state that its record tells. States are compared by the answers
-//! to queries, and by what they write, unless [`DurableHarness::SAME_STATES`] says otherwise.
+//! to queries, and by what they write, unless [`DurableHarness::SAME_STATES`] says otherwise. So are the rows
+//! that every batch stores beside them, in every case: some of them change often, and most come and go.
 //!
 //! # Every point
 //!
@@ -156,6 +173,7 @@ mod opening;
 mod points;
 mod restore;
 mod room;
+mod rows;
 mod views;
 
 use std::time::Duration;
@@ -167,6 +185,7 @@ pub use self::failing::*;
 pub use self::opening::*;
 pub use self::restore::*;
 pub use self::room::*;
+pub use self::rows::*;
 pub use self::views::*;
 use super::Seeded;
 use crate::error::BoxError;
@@ -289,6 +308,9 @@ macro_rules! __durable_machine_cases {
                 failed_restore_keeps_the_old_state
                 what_is_no_state_is_not_restored
                 restored_state_goes_on
+                removed_rows_are_gone
+                rows_survive_a_flush_and_another_opening
+                restore_replaces_the_rows
                 queries_are_answered_beside_a_restore
                 working_machine_has_not_failed
                 what_is_restored_had_room

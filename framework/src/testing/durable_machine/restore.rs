@@ -115,13 +115,13 @@ pub fn queries_are_answered_beside_a_restore<H: DurableHarness>() {
         life.flush();
         let new = other.point(25);
         let (machine, known) = (&life.machine, [&life.at, &new]);
-        let (record, state) = (new.record().expect("of an entry"), &new.state()[..]);
+        let (kept, state) = (new.kept(), &new.state()[..]);
         doing("query beside a restore");
         thread::scope(|scope| {
             let ((reached, middle), (go_on, told_to)) = (channel(), channel());
             let mut input =
                 Waiting { left: state, middle: state.len().div_ceil(2), waits: Some((reached, told_to)) };
-            let restoring = scope.spawn(move || machine.restore(&record, &mut input).map_err(told));
+            let restoring = scope.spawn(move || machine.restore(kept, &mut input).map_err(told));
             if middle.recv().is_ok() {
                 let new = look(machine, known, "half of a state was read");
                 assert!(!new, "half of a state was read, and its record is there");

@@ -4,8 +4,10 @@ use std::any::Any;
 use std::fmt;
 use std::io::{Read, Write};
 
+use bytes::Bytes;
+
 use crate::state_machine::{
-    ApplyContext, DurableStateMachine, QueryContext, Replicated, RestoreError, StateMachine,
+    ApplyContext, DurableStateMachine, Kept, QueryContext, Replicated, RestoreError, StateMachine,
 };
 use crate::types::LogTime;
 
@@ -60,7 +62,12 @@ impl<M: DurableStateMachine> StateMachine for Durably<M> {
     fn apply(&mut self, ctx: &mut ApplyContext, command: Self::Command) -> Self::Response {
         let record = ctx.position().index.get().to_le_bytes();
         let mut commands = std::iter::once((ctx.clone(), command));
-        let mut responses = Self::expect(self.machine.apply(&mut commands, &record));
+        let mut responses = Vec::new();
+        let keep = Box::new(|all| {
+            responses = all;
+            Kept { record: record.to_vec().into(), rows: Vec::new() }
+        });
+        Self::expect(self.machine.apply(&mut commands, keep));
         assert_eq!(responses.len(), 1, "a command has one response");
         let stored = Self::expect(M::applied(&Self::expect(self.machine.view())));
         assert_eq!(stored.as_deref(), Some(&record[..]), "the record comes back as it was given");
@@ -84,7 +91,8 @@ impl<M: DurableStateMachine> StateMachine for Durably<M> {
     }
 
     fn restore(&mut self, input: &mut dyn Read) -> Result<(), RestoreError> {
-        self.machine.restore(b"restored", input)?;
+        let kept = Kept { record: Bytes::from_static(b"restored"), rows: Vec::new() };
+        self.machine.restore(kept, input)?;
         let stored = Self::expect(M::applied(&Self::expect(self.machine.view())));
         assert_eq!(stored.as_deref(), Some(&b"restored"[..]), "the record is replaced with the state");
         Ok(())

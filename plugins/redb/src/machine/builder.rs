@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use quorate::error::{MachineError, StorageError};
 
 use super::file::{File, META, Settings};
+use super::kept::ROWS;
 use super::{RedbMachine, TableMachine};
 use crate::hooks::Hooks;
 
@@ -20,7 +21,7 @@ pub struct MachineBuilder {
 
 impl MachineBuilder {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, cache_bytes: 64 << 20, low_water_bytes: 144 << 20, hooks: Hooks::default() }
+        Self { path, cache_bytes: 64 << 20, low_water_bytes: 216 << 20, hooks: Hooks::default() }
     }
 
     /// How many bytes of the tables redb may keep in memory, read or not flushed yet. 64 MiB by
@@ -32,8 +33,9 @@ impl MachineBuilder {
 
     /// Below how many free bytes, beside what the cache may hold that is not on the disk yet, the
     /// machine reports [`Health::Low`](quorate::storage::Health::Low), so that its node refuses new
-    /// writes. 144 MiB by default, twice as much as the default of the node's `limits.queue_bytes` and an
-    /// eighth more: what is under way by then must fit. With 0 it is never told.
+    /// writes. 216 MiB by default, twice as much as the default of the node's `limits.queue_bytes` and an
+    /// eighth more, and what is kept of sessions at most: what is under way by then must fit. With 0 it is
+    /// never told.
     pub fn low_water_bytes(mut self, bytes: u64) -> Self {
         self.low_water_bytes = bytes;
         self
@@ -56,7 +58,8 @@ impl MachineBuilder {
     pub fn open<M: TableMachine>(self, machine: M) -> Result<RedbMachine<M>, MachineError> {
         let names: Vec<&str> = M::TABLES.iter().map(|table| table.name()).collect();
         let taken = |(place, name): (usize, &&str)| {
-            *name == redb::TableHandle::name(&META) || names[..place].contains(name)
+            [redb::TableHandle::name(&META), redb::TableHandle::name(&ROWS)].contains(name)
+                || names[..place].contains(name)
         };
         if let Some((_, name)) = names.iter().enumerate().find(|(place, name)| taken((*place, name))) {
             let source = format!("the name `{name}` is taken: give the table another one").into();
@@ -82,6 +85,7 @@ impl MachineBuilder {
 #[cfg(test)]
 mod tests {
     use quorate::node::config::Config;
+    use quorate::sessions::{MAX_KEPT, MAX_KEPT_ANSWER_BYTES};
 
     use super::*;
 
@@ -89,6 +93,9 @@ mod tests {
     fn the_default_mark_is_what_the_contract_asks_for() {
         let builder = MachineBuilder::new(PathBuf::from("n1/ledger.redb"));
         let queued = Config::default().limits.queue_bytes as u64;
-        assert_eq!(builder.low_water_bytes, 2 * (queued + queued / 8));
+        // An answer with its key and what else is in its row, and in the tree for it.
+        let kept = (MAX_KEPT * (MAX_KEPT_ANSWER_BYTES + 128)) as u64;
+        let wanted = 2 * (queued + queued / 8 + kept);
+        assert!((wanted..wanted + (8 << 20)).contains(&builder.low_water_bytes), "{wanted}");
     }
 }

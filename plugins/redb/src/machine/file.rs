@@ -16,10 +16,8 @@ use super::{DeclaredTable, TableError};
 use crate::backend::{Preallocated, Shared, lacks_space};
 use crate::hooks::{Hooks, Lock, Open};
 
-/// The framework's own values in the file.
+/// What the file is, and the framework's record.
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("quorate");
-/// What was applied.
-pub(super) const APPLIED: &str = "applied";
 
 const FORMAT_KEY: &str = "format";
 const MACHINE_KEY: &str = "machine";

@@ -2,8 +2,9 @@
 //! that applies nothing again.
 //!
 //! This folder owns the [`TableMachine`] contract, the tables as a machine sees them, the file that
-//! they are in ([`RedbMachine`]), and their form in a snapshot. It does not know the log: what was
-//! applied is a record of the framework's, stored in the transaction of its effects.
+//! they are in ([`RedbMachine`]), and their form in a snapshot. It does not know the log, nor sessions: what was
+//! applied is a record of the framework's, and what is kept of sessions are rows of its, both stored in the
+//! transaction of the effects.
 //!
 //! Transactions are committed without a flush ([`redb::Durability::None`]); the framework asks for a
 //! flush now and then, and a crash goes back to the last one. A read transaction is the frozen view
@@ -14,6 +15,7 @@ mod builder;
 mod dump;
 mod error;
 mod file;
+mod kept;
 mod redb_machine;
 mod table_machine;
 mod tables;

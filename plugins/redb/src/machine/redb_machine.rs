@@ -8,14 +8,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate::error::{MachineError, RestoreError};
 use quorate::state_machine::{
-    AnyMachine, ApplyContext, DurableStateMachine, QueryContext, Replicated, Service,
+    AnyMachine, ApplyContext, DurableStateMachine, Keep, Kept, QueryContext, Replicated, Service,
 };
 use quorate::storage::Health;
 use quorate::types::LogTime;
 use redb::{Database, Durability, ReadTransaction};
 
 use super::dump::{self, Import};
-use super::file::{APPLIED, File, META, Opened};
+use super::file::{File, Opened};
+use super::kept;
 use super::{MachineBuilder, ReadTables, TableError, TableMachine, TableService, WriteTables};
 
 /// How many bytes of a snapshot go into one transaction of the new file.
@@ -59,8 +60,8 @@ impl<M: TableMachine> RedbMachine<M> {
         &self,
         opened: &Opened,
         commands: &mut dyn Iterator<Item = (ApplyContext, M::Command)>,
-        record: &[u8],
-    ) -> Result<Vec<M::Response>, TableError> {
+        keep: Keep<'_, M::Response>,
+    ) -> Result<(), TableError> {
         let mut txn = opened.write()?;
         txn.set_durability(Durability::None)?;
         let tables = WriteTables::new(&txn, M::TABLES);
@@ -68,9 +69,8 @@ impl<M: TableMachine> RedbMachine<M> {
         for (mut ctx, command) in commands {
             responses.push(self.machine.apply(&tables, &mut ctx, command)?);
         }
-        txn.open_table(META)?.insert(APPLIED, record)?;
-        txn.commit()?;
-        Ok(responses)
+        kept::put(&txn, &keep(responses))?;
+        Ok(txn.commit()?)
     }
 }
 
@@ -131,10 +131,10 @@ impl<M: TableMachine> DurableStateMachine for RedbMachine<M> {
     fn apply(
         &self,
         commands: &mut dyn Iterator<Item = (ApplyContext, M::Command)>,
-        record: &[u8],
-    ) -> Result<Vec<M::Response>, TableError> {
+        keep: Keep<'_, M::Response>,
+    ) -> Result<(), TableError> {
         let opened = self.file.current()?;
-        self.apply_in(&opened, commands, record).map_err(|error| opened.explain(error))
+        self.apply_in(&opened, commands, keep).map_err(|error| opened.explain(error))
     }
 
     fn flush(&self) -> Result<(), TableError> {
@@ -148,8 +148,11 @@ impl<M: TableMachine> DurableStateMachine for RedbMachine<M> {
     }
 
     fn applied(view: &View) -> Result<Option<Bytes>, TableError> {
-        let record = view.txn.open_table(META)?.get(APPLIED)?;
-        Ok(record.map(|record| Bytes::copy_from_slice(record.value())))
+        kept::record(&view.txn)
+    }
+
+    fn rows(view: &View, row: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), TableError> {
+        kept::rows(&view.txn, row)
     }
 
     fn query(&self, view: &View, ctx: &QueryContext, query: M::Query) -> Result<M::Answer, TableError> {
@@ -160,9 +163,9 @@ impl<M: TableMachine> DurableStateMachine for RedbMachine<M> {
         dump::export(M::TABLES, &view.txn, out)
     }
 
-    fn restore(&self, record: &[u8], input: &mut dyn Read) -> Result<(), RestoreError> {
+    fn restore(&self, kept: Kept, input: &mut dyn Read) -> Result<(), RestoreError> {
         let filled =
-            self.file.replace(|database| fill::<M>(database, record, input).map_err(Unfilled::Restore));
+            self.file.replace(|database| fill::<M>(database, &kept, input).map_err(Unfilled::Restore));
         filled.map_err(|error| match error {
             Unfilled::Restore(error) => error,
             Unfilled::Machine(error) => RestoreError::Store { source: error.into() },
@@ -208,11 +211,7 @@ impl From<MachineError> for Unfilled {
 }
 
 /// Fills a new file with the rows of a snapshot, in bounded memory, and flushes it.
-fn fill<M: TableMachine>(
-    database: &Database,
-    record: &[u8],
-    input: &mut dyn Read,
-) -> Result<(), RestoreError> {
+fn fill<M: TableMachine>(database: &Database, kept: &Kept, input: &mut dyn Read) -> Result<(), RestoreError> {
     let failed = |error: TableError| RestoreError::Store { source: error.into() };
     let mut import = Import::begin(input, M::TABLES)?;
     while let Some(table) = import.table()? {
@@ -235,7 +234,7 @@ fn fill<M: TableMachine>(
     let seal = || -> Result<(), TableError> {
         let mut txn = database.begin_write()?;
         txn.set_quick_repair(true);
-        txn.open_table(META)?.insert(APPLIED, record)?;
+        kept::put(&txn, kept)?;
         Ok(txn.commit()?)
     };
     seal().map_err(failed)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use quorate::error::{MachineError, RestoreError};
 use quorate::prelude::*;
-use quorate::state_machine::DurableStateMachine;
+use quorate::state_machine::{DurableStateMachine, Kept};
 use quorate::types::{ClusterId, GroupId, LogIndex, LogTime, Position, Term};
 use quorate_redb::redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use quorate_redb::{ReadTables, RedbMachine, TableError, View, WriteTables};
@@ -131,15 +131,25 @@ pub(crate) fn add(
     name: &str,
     range: std::ops::Range<u64>,
 ) -> Result<Vec<u64>, TableError> {
-    let record = range.end.to_string();
+    let kept = kept(range.end);
     let mut commands =
         range.map(|index| (context(index), TotalsCommand::Add { name: name.to_owned(), count: 1 }));
-    let responses = machine.apply(&mut commands, record.as_bytes())?;
+    let mut totals = Vec::new();
     let total = |response| match response {
         TotalsResponse::Add(total) => total,
         other => panic!("{other:?}"),
     };
-    Ok(responses.into_iter().map(total).collect())
+    let keep = Box::new(|responses: Vec<TotalsResponse>| {
+        totals.extend(responses.into_iter().map(total));
+        kept
+    });
+    machine.apply(&mut commands, keep)?;
+    Ok(totals)
+}
+
+/// What is stored with a batch or a state, without rows.
+pub(crate) fn kept(record: u64) -> Kept {
+    Kept { record: record.to_string().into(), rows: Vec::new() }
 }
 
 pub(crate) fn view(machine: &Machine) -> View {
@@ -177,7 +187,7 @@ pub(crate) fn written(view: View) -> Vec<u8> {
 }
 
 pub(crate) fn restore(machine: &Machine, record: u64, bytes: &[u8]) -> Result<(), RestoreError> {
-    machine.restore(record.to_string().as_bytes(), &mut &bytes[..])
+    machine.restore(kept(record), &mut &bytes[..])
 }
 
 /// A machine that is on no disk of this process.

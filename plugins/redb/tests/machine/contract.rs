@@ -109,7 +109,7 @@ fn a_damaged_snapshot_leaves_the_old_state() {
         "{error:?}"
     );
     let mut ends = bytes[..key].chain(NoDisk);
-    let error = machine.restore(b"30", &mut ends).expect_err("it cannot be read");
+    let error = machine.restore(kept(30), &mut ends).expect_err("it cannot be read");
     assert!(matches!(error, RestoreError::Read(_)), "{error:?}");
     assert_eq!((total(&machine, "a"), record(&machine)), (Some(31), 31));
     let names: Vec<_> = std::fs::read_dir(dir.path()).expect("a directory").collect();
@@ -126,7 +126,7 @@ fn a_batch_that_fails_leaves_nothing() {
             .zip(3..)
             .map(|(command, index)| (context(index), command));
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        machine.apply(&mut commands, b"5").map(drop)
+        machine.apply(&mut commands, Box::new(|_| kept(5)))
     }));
     outcome.expect_err("it panics");
     assert_eq!((total(&machine, "a"), commands_and_record(&machine)), (Some(3), (3, 3)));
@@ -180,7 +180,8 @@ fn an_undeclared_table_cannot_be_opened() {
     let dir = tempfile::tempdir().expect("a directory");
     let machine = RedbMachine::open(dir.path().join("leaky.redb"), Leaky).expect("a new file");
     let command = (context(0), TotalsCommand::Burst { panic: false });
-    let error = machine.apply(&mut std::iter::once(command), b"1").expect_err("it is not declared");
+    let applied = machine.apply(&mut std::iter::once(command), Box::new(|_| kept(1)));
+    let error = applied.expect_err("it is not declared");
     assert!(matches!(error, TableError::Undeclared { table } if table == "secret"));
     let view = machine.view().expect("open");
     let error = machine.query(&view, &QueryContext::default(), TotalsQuery::Commands).expect_err("nor here");

@@ -18,4 +18,5 @@ mod low;
 mod node;
 mod power;
 mod rig;
+mod sessions;
 mod shared_disk;

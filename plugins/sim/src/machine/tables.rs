@@ -8,7 +8,9 @@ use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::Arc;
 
-use quorate::state_machine::{ApplyContext, DurableStateMachine, QueryContext, RestoreError, StateMachine};
+use quorate::state_machine::{
+    ApplyContext, DurableStateMachine, Kept, QueryContext, RestoreError, StateMachine,
+};
 use quorate::types::{LogTime, Position};
 use quorate_redb::{DeclaredTable, ReadTables, RedbMachine, TableMachine, View};
 
@@ -112,8 +114,13 @@ impl<T: TableMachine> StateMachine for InTables<T> {
     type Snapshot = View;
 
     fn apply(&mut self, ctx: &mut ApplyContext, command: T::Command) -> T::Response {
-        let applied = self.machine.apply(&mut iter::once((ctx.clone(), command)), &[]);
-        let mut responses = applied.unwrap_or_else(|error| fails(&error));
+        let mut responses = Vec::new();
+        let keep = Box::new(|all| {
+            responses = all;
+            Kept::default()
+        });
+        let applied = self.machine.apply(&mut iter::once((ctx.clone(), command)), keep);
+        applied.unwrap_or_else(|error| fails(&error));
         responses.pop().expect("a response for each command")
     }
 
@@ -134,7 +141,7 @@ impl<T: TableMachine> StateMachine for InTables<T> {
         if self.restored > IN_PLACE {
             *self = Self::begin(self.initial.clone());
         }
-        self.machine.restore(&[], input)
+        self.machine.restore(Kept::default(), input)
     }
 
     fn deadline(&self, now: LogTime) -> Option<LogTime> {

@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use quorate::state_machine::{
-    AnyMachine, ApplyContext, DurableStateMachine, QueryContext, Replicated, RestoreError, StateMachine,
+    AnyMachine, ApplyContext, DurableStateMachine, Keep, Kept, QueryContext, Replicated, RestoreError,
+    StateMachine,
 };
 use quorate::storage::Health;
 use quorate::types::{LogTime, Position};
@@ -153,8 +154,8 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
     fn apply(
         &self,
         commands: &mut dyn Iterator<Item = (ApplyContext, Self::Command)>,
-        record: &[u8],
-    ) -> Result<Vec<D::Response>, D::Error> {
+        keep: Keep<'_, D::Response>,
+    ) -> Result<(), D::Error> {
         let before = self.last()?;
         let commands: Vec<_> = commands.collect();
         let head = |(ctx, command): &(ApplyContext, Self::Command)| AppliedCommand {
@@ -166,27 +167,33 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
         };
         let heads: Vec<AppliedCommand> = commands.iter().map(head).collect();
         let last = heads.last().map_or(before, |head| Some(head.position));
-        let stored = self.stored(last, record);
+        let mut responded = Vec::new();
+        let keep = Box::new(|responses: Vec<D::Response>| {
+            for (head, response) in heads.iter().zip(&responses) {
+                self.looks.responded(head.position, response);
+                responded.push(self.eye.workload.response(response));
+            }
+            let kept = keep(responses);
+            Kept { record: self.stored(last, &kept.record), ..kept }
+        });
         let begun = Cell::new(0_usize);
         let mut commands = commands.into_iter().map(|(ctx, command)| {
             begun.set(begun.get() + 1);
             (ctx, self.eye.as_taken(command.command))
         });
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.machine.apply(&mut commands, &stored)));
-        let responses = outcome.unwrap_or_else(|panic| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.machine.apply(&mut commands, keep)));
+        outcome.unwrap_or_else(|panic| {
             if let Some(head) = begun.get().checked_sub(1).and_then(|at| heads.get(at)) {
                 self.eye.workload.panicked(head, &panic_text(&*panic));
             }
             resume_unwind(panic)
         })?;
         self.state().last = Last::Is(last);
-        for (head, response) in heads.into_iter().zip(&responses) {
-            let applied = AppliedCommand { response: self.eye.workload.response(response), ..head };
-            self.eye.see(&Observation::Applied { applied: &applied });
-            self.looks.responded(applied.position, response);
+        for (head, response) in heads.into_iter().zip(responded) {
+            self.eye.see(&Observation::Applied { applied: &AppliedCommand { response, ..head } });
         }
         self.show(last, "after a batch");
-        Ok(responses)
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), D::Error> {
@@ -204,6 +211,10 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
         Ok(D::applied(view)?.map(|record| record.slice(LAST_BYTES.min(record.len())..)))
     }
 
+    fn rows(view: &D::View, row: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), D::Error> {
+        D::rows(view, row)
+    }
+
     fn query(&self, view: &D::View, ctx: &QueryContext, query: D::Query) -> Result<Self::Answer, D::Error> {
         let answer = self.machine.query(view, ctx, query)?;
         Ok(Placed { applied: ctx.applied(), time: ctx.time(), answer })
@@ -215,11 +226,11 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
         D::write(view, out)
     }
 
-    fn restore(&self, record: &[u8], input: &mut dyn Read) -> Result<(), RestoreError> {
+    fn restore(&self, kept: Kept, input: &mut dyn Read) -> Result<(), RestoreError> {
         let mut last = [0; LAST_BYTES];
         input.read_exact(&mut last)?;
         let last = decode_last(last);
-        self.machine.restore(&with_last(last, record), input)?;
+        self.machine.restore(Kept { record: with_last(last, &kept.record), ..kept }, input)?;
         self.state().last = Last::Is(last);
         self.eye.see(&Observation::Restored { last, on_disk: true });
         self.show(last, "after it restored a snapshot");

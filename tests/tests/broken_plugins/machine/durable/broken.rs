@@ -1,5 +1,6 @@
 //! A sum on a disk, which can be broken in one way at a time.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::state_machine::{
     AnyMachine, ApplyContext, ArgumentReader, ArgumentWriter, DecodeError, DurableStateMachine, EncodeError,
-    QueryContext, Replicated, RestoreError, Wire, read_postcard, write_postcard,
+    Keep, Kept, QueryContext, Replicated, RestoreError, Row, Wire, read_postcard, write_postcard,
 };
 use quorate::storage::Health;
 use quorate::types::LogTime;
@@ -25,7 +26,25 @@ const TORN: u64 = 200;
 pub(super) struct State {
     sum: u64,
     changed: LogTime,
-    record: Option<Vec<u8>>,
+    record: Option<Bytes>,
+    rows: BTreeMap<Bytes, Bytes>,
+}
+
+impl State {
+    fn keep<B: Break>(&mut self, kept: Kept) -> Result<(), io::Error> {
+        self.record = Some(kept.record);
+        for Row { key, value } in kept.rows {
+            let Some(value) = value else {
+                let gone = if B::REMOVED_ROWS_STAY { None } else { self.rows.remove(&key) };
+                if B::REMOVAL_NEEDS_A_ROW && gone.is_none() {
+                    return Err(io::Error::other("there is no such row"));
+                }
+                continue;
+            };
+            self.rows.insert(key, value);
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -195,11 +214,8 @@ impl<B: Break> DurableStateMachine for Sum<B> {
     fn apply(
         &self,
         commands: &mut dyn Iterator<Item = (ApplyContext, Number)>,
-        record: &[u8],
-    ) -> Result<Vec<Number>, io::Error> {
-        if B::RECORD_IS_EARLY {
-            lock(&self.image).change(|flushed| flushed.record = Some(record.to_vec()))?;
-        }
+        keep: Keep<'_, Number>,
+    ) -> Result<(), io::Error> {
         let shared = lock(&self.image).seen.clone();
         let before = lock(&shared).clone();
         let mut state = before.clone();
@@ -228,17 +244,26 @@ impl<B: Break> DurableStateMachine for Sum<B> {
         }
         *lock(&self.cache) = Some(state.sum);
         *lock(&self.midst) = None;
-        if responses.is_empty() && B::SKIPS_EMPTY {
-            return Ok(responses);
+        let count = responses.len();
+        let kept = keep(responses);
+        if count == 0 && B::SKIPS_EMPTY {
+            return Ok(());
         }
-        if !(responses.is_empty() && B::FLUSH_SKIPS_EMPTY) {
+        if !(count == 0 && B::FLUSH_SKIPS_EMPTY) {
             self.dirty.store(true, Relaxed);
         }
-        state.record = Some(record.to_vec());
+        state.keep::<B>(kept)?;
+        let (record, rows) = (state.record.clone(), state.rows.clone());
         *lock(&self.before) = Some(before);
         *lock(&shared) = state;
         drop(locked);
-        Ok(responses)
+        // The effects come with the next flush.
+        if B::RECORD_IS_EARLY {
+            lock(&self.image).change(|flushed| flushed.record = record)?;
+        } else if B::ROWS_ARE_EARLY {
+            lock(&self.image).change(|flushed| flushed.rows = rows)?;
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), io::Error> {
@@ -261,7 +286,12 @@ impl<B: Break> DurableStateMachine for Sum<B> {
         if B::FLUSH_TEARS_LATE {
             image.tear(&seen)?;
         }
-        image.change(|flushed| *flushed = seen)
+        image.change(|flushed| {
+            if B::ROWS_ARE_NOT_FLUSHED {
+                seen.rows = std::mem::take(&mut flushed.rows);
+            }
+            *flushed = seen;
+        })
     }
 
     fn view(&self) -> Result<Self::View, io::Error> {
@@ -278,8 +308,21 @@ impl<B: Break> DurableStateMachine for Sum<B> {
     }
 
     fn applied(view: &Self::View) -> Result<Option<Bytes>, io::Error> {
-        let record = lock(&view.state).record.clone().map(Bytes::from);
+        let record = lock(&view.state).record.clone();
         Ok(record.or_else(|| B::FRESH_HAS_A_RECORD.then(Bytes::new)))
+    }
+
+    fn rows(view: &Self::View, row: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), io::Error> {
+        let seen = lock(&view.image).seen.clone();
+        let state = if B::ROWS_IGNORE_THE_VIEW { &seen } else { &view.state };
+        let mut rows: Vec<_> = lock(state).rows.clone().into_iter().collect();
+        if B::ROWS_ARE_UNORDERED {
+            rows.reverse();
+        }
+        for (key, value) in rows {
+            row(&key, &value);
+        }
+        Ok(())
     }
 
     fn query(&self, view: &Self::View, _: &QueryContext, Number(more): Number) -> Result<Number, io::Error> {
@@ -295,7 +338,7 @@ impl<B: Break> DurableStateMachine for Sum<B> {
         write_postcard(&(sum, changed, image.written), out)
     }
 
-    fn restore(&self, record: &[u8], input: &mut dyn Read) -> Result<(), RestoreError> {
+    fn restore(&self, kept: Kept, input: &mut dyn Read) -> Result<(), RestoreError> {
         let locked = B::RESTORE_LOCKS.then(|| lock(&self.image));
         let read = {
             let seen = if B::RESTORE_CLEARS || B::RESTORE_SHOWS {
@@ -308,7 +351,7 @@ impl<B: Break> DurableStateMachine for Sum<B> {
                 if B::RESTORE_CLEARS {
                     *lock(seen) = State::default();
                 } else {
-                    lock(seen).record = Some(record.to_vec());
+                    lock(seen).record = Some(kept.record.clone());
                 }
             }
             let read = self.read(input);
@@ -319,16 +362,18 @@ impl<B: Break> DurableStateMachine for Sum<B> {
         };
         let failed = |error: io::Error| RestoreError::Store { source: error.into() };
         if let (true, Err(error)) = (B::FAILED_RESTORE_TEARS, &read) {
-            let torn = lock(&self.image).change(|flushed| flushed.record = Some(record.to_vec()));
+            let torn = lock(&self.image).change(|flushed| flushed.record = Some(kept.record.clone()));
             torn.map_err(failed)?;
             return Err(RestoreError::Decode { detail: error.to_string() });
         }
         let (sum, changed) = read?;
         drop(locked);
         let mut image = lock(&self.image);
-        let state = State { sum, changed, record: Some(record.to_vec()) };
+        let rows = if B::RESTORE_KEEPS_ROWS { lock(&image.seen).rows.clone() } else { BTreeMap::new() };
+        let mut state = State { sum, changed, record: None, rows };
+        state.keep::<B>(kept).map_err(failed)?;
         if B::RESTORE_TEARS {
-            image.change(|flushed| flushed.record = Some(record.to_vec())).map_err(failed)?;
+            image.change(|flushed| flushed.record.clone_from(&state.record)).map_err(failed)?;
         }
         if B::RESTORE_TEARS_LATE {
             image.tear(&state).map_err(failed)?;

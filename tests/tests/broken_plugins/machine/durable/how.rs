@@ -6,6 +6,20 @@ use std::time::Duration;
 pub(super) trait Break: Send + Sync + 'static {
     /// Whether the record is on the disk before the effects are.
     const RECORD_IS_EARLY: bool = false;
+    /// Whether the rows are on the disk before the effects are.
+    const ROWS_ARE_EARLY: bool = false;
+    /// Whether a row that is to be removed stays.
+    const REMOVED_ROWS_STAY: bool = false;
+    /// Whether the removal of a row that is not there is an error.
+    const REMOVAL_NEEDS_A_ROW: bool = false;
+    /// Whether the rows are read from the last state, and not from the view.
+    const ROWS_IGNORE_THE_VIEW: bool = false;
+    /// Whether rows are read in another order than that of their keys.
+    const ROWS_ARE_UNORDERED: bool = false;
+    /// Whether a flush leaves rows where they are.
+    const ROWS_ARE_NOT_FLUSHED: bool = false;
+    /// Whether rows stay beside those of a state that is restored.
+    const RESTORE_KEEPS_ROWS: bool = false;
     /// Whether a flush does nothing.
     const FLUSH_LIES: bool = false;
     /// Whether what is flushed counts.

@@ -4,6 +4,7 @@ mod broken;
 mod harness;
 mod how;
 mod restore;
+mod rows;
 
 use quorate::testing::durable_machine::{cases, functions};
 
@@ -42,7 +43,7 @@ mod sound_and_slow {
 /// A case is named in quotes where it is seen to fail.
 #[test]
 fn every_case_fails_some_machine() {
-    let source = [include_str!("mod.rs"), include_str!("restore.rs")].concat();
+    let source = [include_str!("mod.rs"), include_str!("restore.rs"), include_str!("rows.rs")].concat();
     let unseen: Vec<&str> = cases().filter(|case| !source.contains(&format!("(\"{case}\""))).collect();
     assert!(unseen.is_empty(), "no machine is broken in a way that these find: {unseen:?}");
 }
