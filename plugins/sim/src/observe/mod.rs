@@ -6,6 +6,7 @@
 
 mod entry;
 mod in_memory;
+mod leaders;
 mod log;
 mod machine;
 mod members;
@@ -22,6 +23,7 @@ use quorate::node::status::Status;
 use quorate::types::{LogTime, Position};
 
 pub use self::entry::{EntryMark, VoteMark};
+pub use self::leaders::{Leader, Missing};
 pub use self::log::{Log, NodeLog, Op};
 pub(crate) use self::machine::panic_text;
 pub use self::machine::{Eye, Observed};
@@ -117,6 +119,10 @@ pub struct World {
     pub size: usize,
     /// The members that entries name, by index and term.
     pub members: BTreeMap<(u64, u64), Members>,
+    /// Which of them are committed, as nodes showed: the term of what stands at an index.
+    pub decided: BTreeMap<u64, u64>,
+    /// Who led each term.
+    pub leaders: BTreeMap<u64, Leader>,
     /// Their logs.
     pub logs: BTreeMap<u64, NodeLog>,
     /// What was applied at each position, as the first node to do so told it.
@@ -287,19 +293,40 @@ impl Inner {
 }
 
 impl World {
-    /// The members in force in `log` up to `upto`, and where they stand; `None` when nothing names them. Of
-    /// what is purged only the last that was ever appended can be known.
-    pub fn members_in(&self, log: &Log, upto: u64) -> Option<(u64, &Members)> {
-        let mut before = self.members.range(..=(upto, u64::MAX)).rev();
-        let found = before.find(|((index, term), _)| log.holds(*index, *term));
-        found.map(|((index, _), members)| (*index, members))
+    /// Notes who leads when that shows for the first time: by a vote that a quorum has granted, or else by
+    /// the first entry of the term, which the leader itself is the first to queue.
+    fn note_leader(&mut self, node: u64, observation: &Observation<'_>) {
+        let queued = |world: &Self| world.logs.get(&node).map(NodeLog::queued).cloned().unwrap_or_default();
+        match observation {
+            Observation::Queued { op: Op::Vote(vote) } if vote.committed && vote.node == node => {
+                self.leads(vote.term, queued);
+            }
+            Observation::Members { term, .. } => self.leads(*term, queued),
+            Observation::Queued { op: Op::Append(first, marks) } => {
+                for (at, mark) in marks.iter().enumerate() {
+                    self.leads(mark.term, |world| {
+                        let mut log = queued(world);
+                        log.apply(&Op::Append(*first, marks[..at].to_vec()));
+                        log
+                    });
+                }
+            }
+            _ => {}
+        }
     }
 
     fn note(&mut self, node: u64, observation: &Observation<'_>) -> Result<(), String> {
+        self.note_leader(node, observation);
+        match observation {
+            Observation::Status { status } => self.decide(node, status.committed.map(|at| at.index.get())),
+            Observation::Applied { applied } => self.decide(node, Some(applied.position.index.get())),
+            _ => {}
+        }
         let log = self.logs.entry(node).or_default();
         match observation {
             Observation::Members { index, term, members } => {
                 self.members.entry((*index, *term)).or_insert_with(|| (*members).clone());
+                self.names_members(*index, *term);
             }
             Observation::Queued { op } => {
                 let removes = matches!(op, Op::Truncate(from) if log.queued().last() >= Some(*from));

@@ -32,12 +32,19 @@ impl Story {
     fn members(self, node: u64, index: u64, voters: &[&[u64]]) -> Self {
         let voters: Vec<BTreeSet<u64>> = voters.iter().map(|set| set.iter().copied().collect()).collect();
         let recorded = voters.iter().flatten().map(|voter| (*voter, true)).collect();
-        self.of_members(node, index, &Members { voters, recorded })
+        self.of_members(node, (index, 1), &Members { voters, recorded })
     }
 
-    fn of_members(self, node: u64, index: u64, members: &Members) -> Self {
-        self.0.see(node, &Observation::Members { index, term: 1, members });
-        self.write(node, entries(index, &[1]))
+    fn of_members(self, node: u64, (index, term): (u64, u64), members: &Members) -> Self {
+        self.0.see(node, &Observation::Members { index, term, members });
+        self.write(node, entries(index, &[term]))
+    }
+
+    /// The first entry of term 2, by which a node leaves these voters alone.
+    fn left_alone(self, node: u64, index: u64, voters: &[u64]) -> Self {
+        let recorded = voters.iter().map(|voter| (*voter, true)).collect();
+        let voters = vec![voters.iter().copied().collect()];
+        self.of_members(node, (index, 2), &Members { voters, recorded })
     }
 
     fn apply(self, node: u64, index: u64, command: &'static str) -> Self {
@@ -271,6 +278,27 @@ fn quorums_are_those_of_the_members_in_force() {
 }
 
 #[test]
+fn a_leader_counts_by_the_members_that_its_own_log_names() {
+    let on_all = |voters: &[u64]| {
+        let begun = Story::new().members(1, 0, &[voters]);
+        voters[1..].iter().fold(begun, |story, node| story.write(*node, entries(0, &[1])))
+    };
+    // What the leader of term 2 makes of the members is nothing to the one of term 1.
+    let apart = || on_all(&[1, 2, 3]).write(1, entries(1, &[1]));
+    apart().left_alone(2, 1, &[1]).apply(1, 1, "a").breaks("commit on a quorum");
+    // Unless it has the entry: then it commits it, by one of its own that stands behind it.
+    let with_it = || on_all(&[1, 2, 3, 4, 5]).write(1, entries(1, &[1])).write(2, entries(1, &[1]));
+    with_it().apply(1, 1, "a").breaks("commit on a quorum");
+    let later = || with_it().left_alone(2, 2, &[1, 2, 3]);
+    later().apply(2, 1, "a").breaks("commit on a quorum");
+    later().write(3, entries(1, &[1, 2])).apply(2, 1, "a").holds();
+    // It counts by the last it has, and not by what is in force no more where that stands.
+    let grown = || on_all(&[1]).members(1, 1, &[&[1, 2, 3]]).write(1, entries(2, &[1]));
+    grown().apply(1, 2, "a").breaks("commit on a quorum");
+    grown().write(3, entries(0, &[1; 3])).apply(1, 2, "a").holds();
+}
+
+#[test]
 fn voters_are_known_sees_one_without_a_disk_or_a_log() {
     let three: &[u64] = &[1, 2, 3];
     let begun = || Story::new().members(1, 0, &[three]).members(1, 1, &[three]);
@@ -281,5 +309,5 @@ fn voters_are_known_sees_one_without_a_disk_or_a_log() {
         voters: change.iter().map(|set| set.iter().copied().collect()).collect(),
         recorded: [(1, true), (2, true), (3, true), (4, false)].into(),
     };
-    begun().write(4, entries(0, &[1, 1])).of_members(1, 2, &unrecorded).breaks("voters are known");
+    begun().write(4, entries(0, &[1, 1])).of_members(1, (2, 1), &unrecorded).breaks("voters are known");
 }
