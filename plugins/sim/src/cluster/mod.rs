@@ -82,6 +82,8 @@ pub struct Counts {
     pub leaders_removed: u64,
     /// Changes of the members that were made while some link was cut.
     pub changed_in_partition: u64,
+    /// Calls that change the members of which nobody said anything definite.
+    pub changes_unknown: u64,
     /// Times that a clock jumped or drifted anew.
     pub clock_faults: u64,
     /// Terms that began with a leader of their own.
@@ -140,6 +142,7 @@ impl Counts {
             removed,
             leaders_removed,
             changed_in_partition,
+            changes_unknown,
             clock_faults,
             leaders,
             cuts_in_recovery,
@@ -177,6 +180,7 @@ impl Counts {
             (&mut self.removed, removed),
             (&mut self.leaders_removed, leaders_removed),
             (&mut self.changed_in_partition, changed_in_partition),
+            (&mut self.changes_unknown, changes_unknown),
             (&mut self.clock_faults, clock_faults),
             (&mut self.leaders, leaders),
             (&mut self.cuts_in_recovery, cuts_in_recovery),

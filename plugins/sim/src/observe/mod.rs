@@ -4,6 +4,7 @@
 //! This folder owns the wrappers, the model of each node's log that they keep, and what they tell.
 //! What is right and what is wrong is decided in `oracle`.
 
+mod change;
 mod entry;
 mod in_memory;
 mod leaders;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use quorate::node::status::Status;
 use quorate::types::{LogTime, Position};
 
+pub use self::change::{Change, Told};
 pub use self::entry::{EntryMark, VoteMark};
 pub use self::leaders::{Leader, Missing};
 pub use self::log::{Log, NodeLog, Op};
@@ -109,6 +111,20 @@ pub enum Observation<'a> {
     Refused {
         /// Its bytes.
         command: &'a Bytes,
+    },
+    /// A node is asked for a change of the members.
+    ChangeAsked {
+        /// A number that no other call has.
+        call: u64,
+        /// Which change.
+        change: Change,
+    },
+    /// Whoever asked for a change of the members was told something definite.
+    ChangeTold {
+        /// The number of the call.
+        call: u64,
+        /// What.
+        told: Told,
     },
 }
 
@@ -288,6 +304,8 @@ impl Inner {
             Observation::Resumed { last } => trace.mark(at, "resumed", node, last),
             Observation::Acknowledged { applied } => trace.mark(at, "acknowledged", node, applied),
             Observation::Refused { command } => trace.mark(at, "refused", node, command),
+            Observation::ChangeAsked { call, change } => trace.mark(at, "asked", node, &(call, change)),
+            Observation::ChangeTold { call, told } => trace.mark(at, "told", node, &(call, told)),
         }
     }
 }
@@ -402,6 +420,15 @@ mod tests {
         seen.push(hash(1, &Observation::Refused { command: &applied.command }));
         seen.push(hash(2, &Observation::Refused { command: &applied.command }));
         seen.push(hash(1, &Observation::Refused { command: &applied.response }));
+        for (call, change, told) in [
+            (1, Change::Add(1), Told::Done),
+            (2, Change::Add(1), Told::Done),
+            (1, Change::Add(2), Told::Refused),
+            (1, Change::Promote(1), Told::Gone),
+        ] {
+            seen.push(hash(1, &Observation::ChangeAsked { call, change }));
+            seen.push(hash(1, &Observation::ChangeTold { call, told }));
+        }
         seen.extend(others.iter().map(|applied| hash(1, &Observation::Applied { applied })));
         seen.extend(others.iter().map(|applied| hash(1, &Observation::Acknowledged { applied })));
         seen.extend(ops.iter().map(|op| hash(1, &Observation::Queued { op })));
