@@ -125,4 +125,8 @@ pub enum Bug {
     PromotedUnseen,
     /// Members are changed whether or not a majority of the voters there would be is alive.
     QuorumNotChecked,
+    /// A change of the members of unknown outcome is reported as not applied.
+    UnknownChangeIsRefused,
+    /// A change of the members is acknowledged as soon as it is proposed.
+    ChangeNotAwaited,
 }

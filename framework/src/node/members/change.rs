@@ -13,7 +13,7 @@ use super::plan::{Change, Plan, check_quorum, plan, settled};
 use super::wire::Reply;
 use crate::engine::runtime::{Bug, Runtime, before, left, now};
 use crate::engine::{ChangeError, Matched, ReadIndexError, Standing};
-use crate::error::{NotChanged, Unknown};
+use crate::error::{MembersError, NotChanged, Unknown};
 use crate::node::core::{Core, Running};
 use crate::node::status::Role;
 use crate::storage::Health;
@@ -139,13 +139,21 @@ impl<RT: Runtime> Core<RT> {
             tracing::info!(?change, ?reply, "a change of members");
             let _ = tx.send(reply);
         });
-        match before::<RT, _>(deadline, rx).await {
+        let reply = match before::<RT, _>(deadline, rx).await {
             Some(Ok(reply)) => reply,
             // Its task has ended with the node.
             Some(Err(_)) if fate.give_up() => Unknown::Stopped.into(),
             Some(Err(_)) => NotChanged::Stopped.into(),
             None if fate.give_up() => Unknown::Deadline.into(),
             None => NotChanged::Deadline.into(),
+        };
+        match reply {
+            Reply::Failed(MembersError::OutcomeUnknown { .. })
+                if RT::planted(Bug::UnknownChangeIsRefused) =>
+            {
+                NotChanged::Deadline.into()
+            }
+            reply => reply,
         }
     }
 
@@ -202,7 +210,13 @@ impl<RT: Runtime> Core<RT> {
             if !fate.propose() {
                 return Err(NotChanged::Deadline.into());
             }
-            match running.group.append_members(&next, standing.at, standing.term).await {
+            let appended = running.group.append_members(&next, standing.at, standing.term);
+            if RT::planted(Bug::ChangeNotAwaited) {
+                // It is proposed when it is asked for, whoever waits.
+                before::<RT, _>(now::<RT>(), appended).await;
+                return Ok(next);
+            }
+            match appended.await {
                 Ok(at) => break (next, at, standing.term),
                 Err(error) => self.not_appended(running, error, deadline, fate).await?,
             }

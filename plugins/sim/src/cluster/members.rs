@@ -1,5 +1,6 @@
 //! Changing the members, as an operator would: asked of whoever leads, again while it is not done.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +8,15 @@ use futures::future::BoxFuture;
 use quorate::Ticket;
 use quorate::error::{MembersError, NotChanged};
 use quorate::node::Members;
-use quorate::node::status::Status;
+use quorate::node::status::{Phase, Status};
 use quorate::types::{MembershipKind, NodeId};
 
 use super::Sim;
+use super::slot::Slot;
+use crate::disk::Crash;
+use crate::observe::{Change, Members as Known, Observation, Told};
 use crate::oracle;
 use crate::runtime::{SimSleep, time};
-use crate::wire::Wire;
 use crate::workload::Workload;
 
 /// How long a change is tried.
@@ -52,7 +55,7 @@ impl<W: Workload> Sim<W> {
     /// Asks again and again until it is done; whether it was.
     async fn insist(
         &self,
-        what: &str,
+        change: Change,
         ask: impl Fn(Members) -> BoxFuture<'static, Asked>,
     ) -> Option<Option<Ticket>> {
         let by = time() + TRIES;
@@ -61,17 +64,20 @@ impl<W: Workload> Sim<W> {
             match self.ask_members(&ask).await {
                 Some((node, Ok(done))) => {
                     let cut = self.wire.is_any_cut();
-                    self.tell(format!("{what}: done, says n{node}"));
+                    self.tell(format!("{change}: done, says n{node}"));
                     self.count(|counts| counts.changed_in_partition += u64::from(cut));
                     return Some(done);
                 }
-                Some((_, Err(MembersError::NotApplied(NotChanged::UnknownNode { .. })))) if unknown => {
-                    self.tell(format!("{what}: was done"));
+                Some((_, Err(MembersError::NotApplied(NotChanged::UnknownNode { .. }))))
+                    if unknown && matches!(change, Change::Remove(_)) =>
+                {
+                    self.tell(format!("{change}: was done"));
                     return Some(None);
                 }
                 Some((node, Err(error))) => {
                     unknown |= !error.is_definite();
-                    self.tell(format!("{what}: n{node} says {error}"));
+                    self.count(|counts| counts.changes_unknown += u64::from(!error.is_definite()));
+                    self.tell(format!("{change}: n{node} says {error}"));
                 }
                 None => unknown = true,
             }
@@ -80,16 +86,51 @@ impl<W: Workload> Sim<W> {
         None
     }
 
+    /// Sees what becomes of a call, inside the process that is asked.
+    async fn told(
+        &self,
+        change: Change,
+        call: impl Future<Output = Result<(), MembersError>>,
+    ) -> Result<(), MembersError> {
+        let number = self.tick();
+        self.observer.see(0, &Observation::ChangeAsked { call: number, change });
+        let answer = call.await;
+        if let Some(told) = Told::of(change, &answer) {
+            self.observer.see(0, &Observation::ChangeTold { call: number, told });
+        }
+        answer
+    }
+
+    /// Asks for a change until it is made; whether it was, and the ticket of whoever was added.
+    async fn change(self: &Arc<Self>, change: Change) -> Option<Option<Ticket>> {
+        let sim = self.clone();
+        let ask = move |members: Members| -> BoxFuture<'static, Asked> {
+            let sim = sim.clone();
+            Box::pin(async move {
+                let answer = match change {
+                    Change::Add(node) => {
+                        sim.told(change, members.add_learner(sim.wire.member_now(node))).await
+                    }
+                    Change::Promote(node) => sim.told(change, members.promote(NodeId(node))).await,
+                    Change::Remove(node) => sim.told(change, members.remove(NodeId(node))).await,
+                    Change::Replace { old, new } => {
+                        sim.told(change, members.replace(NodeId(old), sim.wire.member_now(new))).await
+                    }
+                };
+                answer?;
+                match change {
+                    Change::Add(node) => members.ticket(NodeId(node)).await.map(Some),
+                    _ => Ok(None),
+                }
+            })
+        };
+        self.insist(change, ask).await
+    }
+
     /// Adds a spare machine and starts it.
     pub(super) async fn join(self: &Arc<Self>, spare: u64) {
         let node = self.spare(spare);
-        let ask = move |members: Members| -> BoxFuture<'static, Asked> {
-            Box::pin(async move {
-                members.add_learner(Wire::member(node)).await?;
-                members.ticket(NodeId(node)).await.map(Some)
-            })
-        };
-        let Some(Some(ticket)) = self.insist(&format!("n{node} joins"), ask).await else { return };
+        let Some(Some(ticket)) = self.change(Change::Add(node)).await else { return };
         if let Some(slot) = self.slots().get_mut(&node) {
             slot.ticket.get_or_insert(ticket);
         }
@@ -97,23 +138,15 @@ impl<W: Workload> Sim<W> {
     }
 
     pub(super) async fn promote(self: &Arc<Self>, spare: u64) {
-        let node = self.spare(spare);
-        let ask = move |members: Members| -> BoxFuture<'static, Asked> {
-            Box::pin(async move { members.promote(NodeId(node)).await.map(|()| None) })
-        };
-        if self.insist(&format!("n{node} is made a voter"), ask).await.is_some() {
+        if self.change(Change::Promote(self.spare(spare))).await.is_some() {
             self.count(|counts| counts.promoted += 1);
         }
     }
 
     pub(super) async fn replace(self: &Arc<Self>, old: u64, spare: u64) {
-        let new = self.spare(spare);
         self.join(spare).await;
-        let ask = move |members: Members| -> BoxFuture<'static, Asked> {
-            Box::pin(async move { members.replace(NodeId(old), Wire::member(new)).await.map(|()| None) })
-        };
         self.may_go(old);
-        if self.insist(&format!("n{new} takes the place of n{old}"), ask).await.is_some() {
+        if self.change(Change::Replace { old, new: self.spare(spare) }).await.is_some() {
             self.count(|counts| {
                 counts.promoted += 1;
                 counts.removed += 1;
@@ -121,13 +154,54 @@ impl<W: Workload> Sim<W> {
         }
     }
 
+    pub(super) async fn remove_spare(self: &Arc<Self>, spare: u64) {
+        self.remove(self.spare(spare)).await;
+    }
+
+    /// Replaces the disk of a spare machine that is known by the one it has: before that nobody could tell
+    /// an empty disk from a new one. Not where no majority would be left.
+    pub(super) fn wipe_spare(self: &Arc<Self>, spare: u64) {
+        let node = self.spare(spare);
+        let lost = |node: &u64| self.slots().get(node).is_none_or(Slot::is_lost);
+        let lost: BTreeSet<u64> = self.all().into_iter().filter(lost).chain([node]).collect();
+        let may = self.observer.with_world(|world| {
+            let in_force = world.decided.keys().next_back().copied().unwrap_or(0);
+            let mut since = world.members.range((in_force, 0)..).map(|(_, members)| members).peekable();
+            let knows = |members: &&Known| members.recorded.get(&node) == Some(&true);
+            since.peek().is_some_and(knows)
+                && since.all(|members| knows(&members) && members.has_quorum(|node| !lost.contains(&node)))
+        });
+        let runs = self.status_of(node).is_some_and(|status| status.phase == Phase::Running);
+        if may && runs {
+            self.count(|counts| counts.spares_wiped += 1);
+            self.replace_disk(node);
+        }
+    }
+
+    /// Gives the id of a spare machine to another, once who asked to remove it was told that this is done.
+    pub(super) async fn give_id_again(self: &Arc<Self>, spare: u64, key: bool) {
+        let node = self.spare(spare);
+        if !self.slots()[&node].gone {
+            return;
+        }
+        self.stop(node, Crash::LoseAll);
+        if let Some(slot) = self.slots().get_mut(&node) {
+            slot.is_another();
+        }
+        if key {
+            self.wire.change_key(node);
+        }
+        self.observer.is_another(node);
+        self.join(spare).await;
+    }
+
     pub(super) async fn remove(self: &Arc<Self>, node: u64) {
         let leads = self.leader() == Some(node);
-        let ask = move |members: Members| -> BoxFuture<'static, Asked> {
-            Box::pin(async move { members.remove(NodeId(node)).await.map(|()| None) })
-        };
         self.may_go(node);
-        if self.insist(&format!("n{node} is removed"), ask).await.is_some() {
+        if self.change(Change::Remove(node)).await.is_some() {
+            if let Some(slot) = self.slots().get_mut(&node) {
+                slot.gone = true;
+            }
             self.count(|counts| {
                 counts.removed += 1;
                 counts.leaders_removed += u64::from(leads);

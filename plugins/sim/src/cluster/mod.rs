@@ -82,6 +82,8 @@ pub struct Counts {
     pub leaders_removed: u64,
     /// Changes of the members that were made while some link was cut.
     pub changed_in_partition: u64,
+    /// Calls that change the members of which nobody said anything definite.
+    pub changes_unknown: u64,
     /// Times that a clock jumped or drifted anew.
     pub clock_faults: u64,
     /// Terms that began with a leader of their own.
@@ -92,6 +94,10 @@ pub struct Counts {
     pub low_disks: u64,
     /// Nodes that found their disk damaged and stayed down.
     pub damaged: u64,
+    /// Machines that had joined, lost their disk and were started on an empty one.
+    pub spares_wiped: u64,
+    /// Machines that joined under an id that was another's before.
+    pub ids_again: u64,
     /// Nodes that lost their disk and were started on an empty one.
     pub wiped: u64,
     /// Of those, refusals to start under the old name.
@@ -140,11 +146,14 @@ impl Counts {
             removed,
             leaders_removed,
             changed_in_partition,
+            changes_unknown,
             clock_faults,
             leaders,
             cuts_in_recovery,
             low_disks,
             damaged,
+            spares_wiped,
+            ids_again,
             wiped,
             wiped_refused,
             shutdowns,
@@ -177,11 +186,14 @@ impl Counts {
             (&mut self.removed, removed),
             (&mut self.leaders_removed, leaders_removed),
             (&mut self.changed_in_partition, changed_in_partition),
+            (&mut self.changes_unknown, changes_unknown),
             (&mut self.clock_faults, clock_faults),
             (&mut self.leaders, leaders),
             (&mut self.cuts_in_recovery, cuts_in_recovery),
             (&mut self.low_disks, low_disks),
             (&mut self.damaged, damaged),
+            (&mut self.spares_wiped, spares_wiped),
+            (&mut self.ids_again, ids_again),
             (&mut self.wiped, wiped),
             (&mut self.wiped_refused, wiped_refused),
             (&mut self.shutdowns, shutdowns),

@@ -114,7 +114,7 @@ const fn framework(name: &'static str, what: &'static str, bug: Bug, within: u64
     planted(name, what, Mutation::Framework(bug), within, hunt)
 }
 
-use Hunt::{Full, LonelyLeaders, Members, OnDisk, Sessions};
+use Hunt::{CutOffChanges, Full, LonelyLeaders, Members, OnDisk, Sessions};
 
 /// Every bug.
 pub const CATALOGUE: &[Planted] = &[
@@ -380,4 +380,20 @@ pub const CATALOGUE: &[Planted] = &[
         Members,
     )
     .seen_by("liveness"),
+    framework(
+        "unknown-change-is-refused",
+        "a change of the members of unknown outcome is reported as not applied",
+        Bug::UnknownChangeIsRefused,
+        30,
+        CutOffChanges,
+    )
+    .seen_by("members as told"),
+    framework(
+        "change-not-awaited",
+        "a change of the members is acknowledged as soon as it is proposed",
+        Bug::ChangeNotAwaited,
+        30,
+        Members,
+    )
+    .seen_by("members as told"),
 ];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Hunt;
-use crate::disk::Crash;
+use crate::disk::{Crash, FlushTime};
 use crate::plan::{Fault, Lasting, Plan, Planned};
 
 impl Hunt {
@@ -13,6 +13,7 @@ impl Hunt {
             Self::Full | Self::OnDisk | Self::Sessions => None,
             Self::LonelyLeaders => Some(lonely_leaders(nodes)),
             Self::Members => Some(members(nodes)),
+            Self::CutOffChanges => Some(cut_off_changes(nodes)),
         }
     }
 }
@@ -26,6 +27,22 @@ fn members(nodes: u64) -> Plan {
     faults.extend(minority.iter().map(|node| at(4_000, Fault::Wipe { node: *node })));
     faults.extend((minority.len() as u64 + 1..=nodes).map(|node| at(5_000, Fault::Remove { node })));
     Plan { faults, lasting: Lasting::Nothing, minority }
+}
+
+/// Disks so slow that a change is under way for a while, and a leader that is cut off meanwhile, for longer
+/// than anybody waits for the change.
+fn cut_off_changes(nodes: u64) -> Plan {
+    let at = |ms, fault| Planned { at: Duration::from_millis(ms), fault };
+    let flush = FlushTime { usual_ms: (80, 250), slow_per_mille: 0, slow_ms: (250, 250) };
+    let slow = |node| at(1_000, Fault::SlowDisk { node, flush, time: Duration::from_secs(9) });
+    let mut faults: Vec<Planned> = (1..=nodes).map(slow).collect();
+    let changes = [Fault::Join { spare: 1 }, Fault::Remove { node: 1 }];
+    for (round, change) in (0..).zip(changes) {
+        let begins = 1_500 + 4_000 * round;
+        faults.push(at(begins, change));
+        faults.push(at(begins + 120, Fault::IsolateLeader { time: Duration::from_millis(2_500) }));
+    }
+    Plan { faults, lasting: Lasting::Nothing, minority: (1..=(nodes - 1) / 2).collect() }
 }
 
 /// Leaders that are cut off, some of whose processes restart while they are alone.

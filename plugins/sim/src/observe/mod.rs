@@ -4,8 +4,10 @@
 //! This folder owns the wrappers, the model of each node's log that they keep, and what they tell.
 //! What is right and what is wrong is decided in `oracle`.
 
+mod change;
 mod entry;
 mod in_memory;
+mod leaders;
 mod log;
 mod machine;
 mod members;
@@ -21,7 +23,9 @@ use bytes::Bytes;
 use quorate::node::status::Status;
 use quorate::types::{LogTime, Position};
 
+pub use self::change::{Change, Told};
 pub use self::entry::{EntryMark, VoteMark};
+pub use self::leaders::{Leader, Missing};
 pub use self::log::{Log, NodeLog, Op};
 pub(crate) use self::machine::panic_text;
 pub use self::machine::{Eye, Observed};
@@ -71,6 +75,8 @@ pub enum Observation<'a> {
         /// Whom it names.
         members: &'a Members,
     },
+    /// The id of a node is another machine's from now on, with an empty disk.
+    Another,
     /// A node was told that its storage would keep something.
     Flushed {
         /// What.
@@ -108,6 +114,20 @@ pub enum Observation<'a> {
         /// Its bytes.
         command: &'a Bytes,
     },
+    /// A node is asked for a change of the members.
+    ChangeAsked {
+        /// A number that no other call has.
+        call: u64,
+        /// Which change.
+        change: Change,
+    },
+    /// Whoever asked for a change of the members was told something definite.
+    ChangeTold {
+        /// The number of the call.
+        call: u64,
+        /// What.
+        told: Told,
+    },
 }
 
 /// What is known of all nodes.
@@ -117,6 +137,10 @@ pub struct World {
     pub size: usize,
     /// The members that entries name, by index and term.
     pub members: BTreeMap<(u64, u64), Members>,
+    /// Which of them are committed, as nodes showed: the term of what stands at an index.
+    pub decided: BTreeMap<u64, u64>,
+    /// Who led each term.
+    pub leaders: BTreeMap<u64, Leader>,
     /// Their logs.
     pub logs: BTreeMap<u64, NodeLog>,
     /// What was applied at each position, as the first node to do so told it.
@@ -124,6 +148,8 @@ pub struct World {
     /// Nodes whose disk was replaced, or may be damaged, with what they had flushed by then: nothing is
     /// promised of it any more.
     pub lost: BTreeMap<u64, Log>,
+    /// What machines had flushed whose id another one was given since.
+    pub former: BTreeMap<u64, Vec<Log>>,
     /// How often a conflicting tail was removed from a log.
     pub truncations: u64,
     /// How often a snapshot from another node began to arrive of which some was there.
@@ -202,6 +228,21 @@ impl Observer {
         world.lost.entry(node).or_insert(flushed);
     }
 
+    /// The id of a node is given to another machine, which begins with an empty disk. Of the one before it
+    /// counts what it had its part in.
+    pub fn is_another(&self, node: u64) {
+        let inner = &mut *self.lock();
+        let world = &mut inner.world;
+        let log = world.logs.entry(node).or_default();
+        let former = world.former.entry(node).or_default();
+        former.push(log.durable().clone());
+        former.extend(world.lost.remove(&node));
+        log.replace(&Log::default());
+        let at = time();
+        inner.mark(at, node, &Observation::Another);
+        inner.ask(at, |oracle, world| oracle.see(world, node, &Observation::Another));
+    }
+
     /// The run is over: the last word of every oracle.
     pub fn end(&self) {
         let at = time();
@@ -270,6 +311,7 @@ impl Inner {
             Observation::Queued { op } => trace.mark(at, "queued", node, op),
             // It is in the operation that comes next.
             Observation::Members { .. } => {}
+            Observation::Another => trace.mark(at, "another", node, &()),
             Observation::Flushed { op } => trace.mark(at, "flushed", node, op),
             Observation::Status { status } => {
                 let Status { role, term, leader, connected, last_log, .. } = status;
@@ -282,24 +324,47 @@ impl Inner {
             Observation::Resumed { last } => trace.mark(at, "resumed", node, last),
             Observation::Acknowledged { applied } => trace.mark(at, "acknowledged", node, applied),
             Observation::Refused { command } => trace.mark(at, "refused", node, command),
+            Observation::ChangeAsked { call, change } => trace.mark(at, "asked", node, &(call, change)),
+            Observation::ChangeTold { call, told } => trace.mark(at, "told", node, &(call, told)),
         }
     }
 }
 
 impl World {
-    /// The members in force in `log` up to `upto`, and where they stand; `None` when nothing names them. Of
-    /// what is purged only the last that was ever appended can be known.
-    pub fn members_in(&self, log: &Log, upto: u64) -> Option<(u64, &Members)> {
-        let mut before = self.members.range(..=(upto, u64::MAX)).rev();
-        let found = before.find(|((index, term), _)| log.holds(*index, *term));
-        found.map(|((index, _), members)| (*index, members))
+    /// Notes who leads when that shows for the first time: by a vote that a quorum has granted, or else by
+    /// the first entry of the term, which the leader itself is the first to queue.
+    fn note_leader(&mut self, node: u64, observation: &Observation<'_>) {
+        let queued = |world: &Self| world.logs.get(&node).map(NodeLog::queued).cloned().unwrap_or_default();
+        match observation {
+            Observation::Queued { op: Op::Vote(vote) } if vote.committed && vote.node == node => {
+                self.leads(vote.term, queued);
+            }
+            Observation::Members { term, .. } => self.leads(*term, queued),
+            Observation::Queued { op: Op::Append(first, marks) } => {
+                for (at, mark) in marks.iter().enumerate() {
+                    self.leads(mark.term, |world| {
+                        let mut log = queued(world);
+                        log.apply(&Op::Append(*first, marks[..at].to_vec()));
+                        log
+                    });
+                }
+            }
+            _ => {}
+        }
     }
 
     fn note(&mut self, node: u64, observation: &Observation<'_>) -> Result<(), String> {
+        self.note_leader(node, observation);
+        match observation {
+            Observation::Status { status } => self.decide(node, status.committed.map(|at| at.index.get())),
+            Observation::Applied { applied } => self.decide(node, Some(applied.position.index.get())),
+            _ => {}
+        }
         let log = self.logs.entry(node).or_default();
         match observation {
             Observation::Members { index, term, members } => {
                 self.members.entry((*index, *term)).or_insert_with(|| (*members).clone());
+                self.names_members(*index, *term);
             }
             Observation::Queued { op } => {
                 let removes = matches!(op, Op::Truncate(from) if log.queued().last() >= Some(*from));
@@ -375,6 +440,16 @@ mod tests {
         seen.push(hash(1, &Observation::Refused { command: &applied.command }));
         seen.push(hash(2, &Observation::Refused { command: &applied.command }));
         seen.push(hash(1, &Observation::Refused { command: &applied.response }));
+        seen.push(hash(1, &Observation::Another));
+        for (call, change, told) in [
+            (1, Change::Add(1), Told::Done),
+            (2, Change::Add(1), Told::Done),
+            (1, Change::Add(2), Told::Refused),
+            (1, Change::Promote(1), Told::Gone),
+        ] {
+            seen.push(hash(1, &Observation::ChangeAsked { call, change }));
+            seen.push(hash(1, &Observation::ChangeTold { call, told }));
+        }
         seen.extend(others.iter().map(|applied| hash(1, &Observation::Applied { applied })));
         seen.extend(others.iter().map(|applied| hash(1, &Observation::Acknowledged { applied })));
         seen.extend(ops.iter().map(|op| hash(1, &Observation::Queued { op })));

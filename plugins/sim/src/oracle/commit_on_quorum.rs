@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::Oracle;
-use crate::observe::{Members, Observation, World};
+use crate::observe::{Missing, Observation, World};
 
-/// An entry is on the disks of a quorum before its first command is applied anywhere: of the members in
-/// force where it stands, or of others that were appended since, as a leader counts by the last it has.
+/// An entry is on the disks of a quorum before its first command is applied anywhere, and if a later leader
+/// committed it, an entry of that one's own term is. A leader counts by the last members that its log names,
+/// so by those in force where the entry stands, or by any that it names behind that.
 #[derive(Debug, Default)]
 pub struct CommitOnQuorum {
     seen: BTreeSet<u64>,
@@ -23,20 +24,8 @@ impl Oracle for CommitOnQuorum {
         if !self.seen.insert(index) {
             return Ok(());
         }
-        // A disk that is lost had its part in it.
-        let had = |node: &u64| world.lost.get(node).is_some_and(|log| log.holds(index, term));
-        let holds = |node: &u64| world.logs[node].durable().holds(index, term) || had(node);
-        let have: BTreeSet<u64> = world.logs.keys().copied().filter(holds).collect();
-        let first = Members::first(world.size);
-        let (at, members) = world.members_in(world.logs[&node].queued(), index).unwrap_or((0, &first));
-        let later = world.members.range((at + 1, 0)..).map(|(_, members)| members);
-        if std::iter::once(members)
-            .chain(later)
-            .any(|members| members.has_quorum(|node| have.contains(&node)))
-        {
-            return Ok(());
-        }
-        let voters = &members.voters;
-        Err(format!("n{node} applies T{term}-{index}, which only {have:?} of {voters:?} have flushed"))
+        world.is_on_quorum(index, term).map_err(|Missing { have, voters }| {
+            format!("n{node} applies T{term}-{index}, which only {have:?} of {voters:?} have flushed")
+        })
     }
 }

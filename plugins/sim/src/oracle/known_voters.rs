@@ -23,7 +23,7 @@ impl Oracle for KnownVoters {
         let [old, new] = &members.voters[..] else { return Ok(()) };
         let queued = world.logs.get(&node).map(NodeLog::queued);
         let before = queued.and_then(|log| world.members_in(log, index.saturating_sub(1)));
-        let Some((before, _)) = before else { return Ok(()) };
+        let Some(((before, _), _)) = before else { return Ok(()) };
         let sound = |voter: &&u64| !world.lost.contains_key(voter);
         for voter in new.difference(old).filter(sound) {
             let has = world.logs.get(voter).and_then(|log| log.durable().last());

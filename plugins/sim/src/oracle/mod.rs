@@ -15,6 +15,7 @@ mod known_voters;
 mod leader_completeness;
 mod log_clock;
 mod log_matching;
+mod members_as_told;
 mod monotonic;
 mod state_machine_safety;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use self::known_voters::KnownVoters;
 pub use self::leader_completeness::LeaderCompleteness;
 pub use self::log_clock::LogClock;
 pub use self::log_matching::LogMatching;
+pub use self::members_as_told::MembersAsTold;
 pub use self::monotonic::Monotonic;
 pub use self::state_machine_safety::StateMachineSafety;
 pub use self::votes::Votes;
@@ -95,6 +97,7 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::<LeaderCompleteness>::default(),
         Box::<CommitOnQuorum>::default(),
         Box::<KnownVoters>::default(),
+        Box::<MembersAsTold>::default(),
         Box::<StateMachineSafety>::default(),
         Box::<Monotonic>::default(),
         Box::<Acknowledged>::default(),

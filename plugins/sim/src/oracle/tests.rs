@@ -6,15 +6,23 @@ use quorate::types::{LogIndex, LogTime, Position};
 
 use super::*;
 use crate::mutations::{CATALOGUE, Planted};
-use crate::observe::{AppliedCommand, EntryMark, Log, Members, Observer, Op, VoteMark};
+use crate::observe::{AppliedCommand, Change, EntryMark, Log, Members, Observer, Op, Told, VoteMark};
 use crate::trace::Trace;
 
 /// What three nodes do, and which oracle has something against it.
 struct Story(Observer);
 
 impl Story {
+    /// Whose members nobody asked for.
     fn new() -> Self {
-        Self(Observer::new(3, Trace::default(), all()))
+        let asked_for = MembersAsTold::default().name();
+        let others = all().into_iter().filter(|oracle| oracle.name() != asked_for);
+        Self(Observer::new(3, Trace::default(), others.collect()))
+    }
+
+    /// Whose members are changed as somebody asks for it: three voters, of whom two have entry 0.
+    fn asked() -> Self {
+        Self(Observer::new(3, Trace::default(), all())).named(&[1, 2], 0, &[&[1, 2, 3]], &[1, 2, 3])
     }
 
     fn queue(self, node: u64, op: Op) -> Self {
@@ -32,12 +40,19 @@ impl Story {
     fn members(self, node: u64, index: u64, voters: &[&[u64]]) -> Self {
         let voters: Vec<BTreeSet<u64>> = voters.iter().map(|set| set.iter().copied().collect()).collect();
         let recorded = voters.iter().flatten().map(|voter| (*voter, true)).collect();
-        self.of_members(node, index, &Members { voters, recorded })
+        self.of_members(node, (index, 1), &Members { voters, recorded })
     }
 
-    fn of_members(self, node: u64, index: u64, members: &Members) -> Self {
-        self.0.see(node, &Observation::Members { index, term: 1, members });
-        self.write(node, entries(index, &[1]))
+    fn of_members(self, node: u64, (index, term): (u64, u64), members: &Members) -> Self {
+        self.0.see(node, &Observation::Members { index, term, members });
+        self.write(node, entries(index, &[term]))
+    }
+
+    /// The first entry of term 2, by which a node leaves these voters alone.
+    fn left_alone(self, node: u64, index: u64, voters: &[u64]) -> Self {
+        let recorded = voters.iter().map(|voter| (*voter, true)).collect();
+        let voters = vec![voters.iter().copied().collect()];
+        self.of_members(node, (index, 2), &Members { voters, recorded })
     }
 
     fn apply(self, node: u64, index: u64, command: &'static str) -> Self {
@@ -48,6 +63,12 @@ impl Story {
 
     fn apply_at(self, node: u64, index: u64, command: &'static str, micros: u64) -> Self {
         let applied = AppliedCommand { time: LogTime::from_micros(micros), ..applied(index, command) };
+        self.0.see(node, &Observation::Applied { applied: &applied });
+        self
+    }
+
+    fn apply_of_term(self, node: u64, index: u64, term: u64, command: &'static str) -> Self {
+        let applied = AppliedCommand { term, ..applied(index, command) };
         self.0.see(node, &Observation::Applied { applied: &applied });
         self
     }
@@ -66,6 +87,32 @@ impl Story {
 
     fn refuse(self, command: &'static str) -> Self {
         self.0.see(0, &Observation::Refused { command: &command.into() });
+        self
+    }
+
+    fn ask(self, call: u64, change: Change) -> Self {
+        self.0.see(0, &Observation::ChangeAsked { call, change });
+        self
+    }
+
+    fn tell(self, call: u64, told: Told) -> Self {
+        self.0.see(0, &Observation::ChangeTold { call, told });
+        self
+    }
+
+    /// Node 1 appends whose disks are recorded, and these voters; others write the same.
+    fn named(self, by: &[u64], index: u64, voters: &[&[u64]], members: &[u64]) -> Self {
+        let members = Members {
+            voters: voters.iter().map(|set| set.iter().copied().collect()).collect(),
+            recorded: members.iter().map(|node| (*node, true)).collect(),
+        };
+        self.0.see(by[0], &Observation::Members { index, term: 1, members: &members });
+        by.iter().fold(self, |story, node| story.write(*node, entries(index, &[1])))
+    }
+
+    /// The id of a node is another machine's.
+    fn another(self, node: u64) -> Self {
+        self.0.is_another(node);
         self
     }
 
@@ -179,6 +226,18 @@ fn votes_sees_a_vote_go_back_and_one_given_twice() {
 }
 
 #[test]
+fn whose_id_is_given_again_has_promised_nothing_and_had_its_part_in_what_was_committed() {
+    let voted = || Story::agreed().write(2, vote(3, 1, false));
+    voted().another(2).reboot(2, &[]).write(2, vote(3, 2, false)).apply(1, 1, "a").holds();
+    voted().reboot(2, &[]).breaks("durability");
+    voted().write(2, vote(3, 2, false)).breaks("votes");
+    // What it promises itself it has to keep.
+    let begins = || voted().another(2).reboot(2, &[]).write(2, vote(3, 2, false));
+    begins().reboot(2, &[]).breaks("durability");
+    begins().write(2, vote(2, 2, false)).breaks("votes");
+}
+
+#[test]
 fn log_matching_sees_one_log_id_with_two_contents_or_two_pasts() {
     let other = Op::Append(0, vec![EntryMark { term: 1, hash: 9 }]);
     Story::agreed().write(3, other).breaks("log matching");
@@ -271,6 +330,97 @@ fn quorums_are_those_of_the_members_in_force() {
 }
 
 #[test]
+fn a_leader_counts_by_the_members_that_its_own_log_names() {
+    let on_all = |voters: &[u64]| {
+        let begun = Story::new().members(1, 0, &[voters]);
+        voters[1..].iter().fold(begun, |story, node| story.write(*node, entries(0, &[1])))
+    };
+    // What the leader of term 2 makes of the members is nothing to the one of term 1.
+    let apart = || on_all(&[1, 2, 3]).write(1, entries(1, &[1]));
+    apart().left_alone(2, 1, &[1]).apply(1, 1, "a").breaks("commit on a quorum");
+    // Unless it has the entry: then it commits it, by one of its own that stands behind it.
+    let with_it = || on_all(&[1, 2, 3, 4, 5]).write(1, entries(1, &[1])).write(2, entries(1, &[1]));
+    with_it().apply(1, 1, "a").breaks("commit on a quorum");
+    let later = || with_it().left_alone(2, 2, &[1, 2, 3]);
+    later().apply(2, 1, "a").breaks("commit on a quorum");
+    later().write(3, entries(1, &[1, 2])).apply(2, 1, "a").holds();
+    // It counts by the last it has, and not by what is in force no more where that stands.
+    let grown = || on_all(&[1]).members(1, 1, &[&[1, 2, 3]]).write(1, entries(2, &[1]));
+    grown().apply(1, 2, "a").breaks("commit on a quorum");
+    grown().write(3, entries(0, &[1; 3])).apply(1, 2, "a").holds();
+}
+
+#[test]
+fn members_as_told_sees_a_change_that_was_refused_and_is_made() {
+    const THREE: &[u64] = &[1, 2, 3];
+    const FOUR: &[u64] = &[1, 2, 3, 4];
+    let add = || Story::asked().ask(1, Change::Add(4));
+    let made = |story: Story| story.named(&[1, 2], 1, &[THREE], FOUR);
+    let is_broken = |story: Story| story.breaks("members as told");
+    // Refused, before or after it shows; or asked for by nobody.
+    is_broken(made(add()).tell(1, Told::Refused));
+    is_broken(made(add().tell(1, Told::Refused)));
+    is_broken(made(Story::asked()));
+    is_broken(made(Story::asked().ask(1, Change::Add(5))));
+    // By an earlier call of which nobody knows, and found by a later one.
+    made(add()).ask(2, Change::Add(4)).tell(2, Told::Done).holds();
+    made(add().ask(2, Change::Add(4)).tell(2, Told::Refused))
+        .ask(3, Change::Add(4))
+        .tell(3, Told::Done)
+        .holds();
+    // Of two calls at once one is refused: either may have made it, and it is there once.
+    let two = || add().ask(2, Change::Add(4));
+    made(two().tell(1, Told::Refused)).tell(2, Told::Done).holds();
+    is_broken(made(two()).tell(1, Told::Refused).tell(2, Told::Refused));
+    let again = |story: Story| {
+        let removed = story.ask(8, Change::Remove(4)).named(&[1, 2], 2, &[THREE], THREE).tell(8, Told::Done);
+        removed.named(&[1, 2], 3, &[THREE], FOUR)
+    };
+    again(made(two())).holds();
+    is_broken(again(made(two())).tell(1, Told::Refused));
+    is_broken(again(made(two()).tell(1, Told::Done).tell(2, Told::Done)));
+    // What a replacement is refused for is the second part of it.
+    let replaces = || Story::asked().ask(1, Change::Replace { old: 3, new: 4 });
+    let swapped =
+        |story: Story| story.write(4, entries(0, &[1, 1])).named(&[1, 2], 2, &[THREE, &[1, 2, 4]], FOUR);
+    made(replaces()).tell(1, Told::Refused).holds();
+    is_broken(swapped(made(replaces())).tell(1, Told::Refused));
+    let done = |story: Story| story.named(&[1, 2], 3, &[&[1, 2, 4]], &[1, 2, 4]).tell(1, Told::Done);
+    done(swapped(made(replaces()))).holds();
+    // What a leader does by itself was asked for by nobody, and anything else is a change.
+    let unrecorded = Members {
+        voters: vec![THREE.iter().copied().collect()],
+        recorded: [(1, true), (2, true), (3, true), (4, false)].into(),
+    };
+    let seen = || add().of_members(1, (1, 1), &unrecorded);
+    seen().named(&[1], 2, &[THREE], FOUR).holds();
+    is_broken(seen().named(&[1], 2, &[THREE], &[1, 2, 3, 4, 5, 6]));
+    is_broken(add().named(&[1], 1, &[&[1, 2]], &[1, 2]));
+}
+
+#[test]
+fn members_as_told_sees_a_change_that_was_acknowledged_and_is_missing() {
+    const THREE: &[u64] = &[1, 2, 3];
+    let add = || Story::asked().ask(1, Change::Add(4));
+    let made = |by: &[u64]| add().named(by, 1, &[THREE], &[1, 2, 3, 4]);
+    let is_broken = |story: Story| story.breaks("members as told");
+    made(&[1, 2]).tell(1, Told::Done).holds();
+    is_broken(add().tell(1, Told::Done));
+    is_broken(made(&[1]).tell(1, Told::Done));
+    // On a quorum when it is told, by disks that then give way to another leader.
+    let replaced = |by: &[u64]| {
+        let told = made(&[1, 2]).tell(1, Told::Done);
+        by.iter().fold(told, |story, node| story.write(*node, Op::Truncate(1)).write(*node, entries(1, &[2])))
+    };
+    is_broken(replaced(&[2, 3]).apply_of_term(2, 1, 2, "a"));
+    // Who removes what is not there is told so, and that must be the case.
+    let gone = |story: Story| story.ask(2, Change::Remove(4)).tell(2, Told::Gone);
+    gone(Story::asked()).holds();
+    let shown = made(&[1, 2]).write(1, entries(2, &[1])).write(2, entries(2, &[1])).apply(1, 2, "a");
+    is_broken(gone(shown));
+}
+
+#[test]
 fn voters_are_known_sees_one_without_a_disk_or_a_log() {
     let three: &[u64] = &[1, 2, 3];
     let begun = || Story::new().members(1, 0, &[three]).members(1, 1, &[three]);
@@ -281,5 +431,5 @@ fn voters_are_known_sees_one_without_a_disk_or_a_log() {
         voters: change.iter().map(|set| set.iter().copied().collect()).collect(),
         recorded: [(1, true), (2, true), (3, true), (4, false)].into(),
     };
-    begun().write(4, entries(0, &[1, 1])).of_members(1, 2, &unrecorded).breaks("voters are known");
+    begun().write(4, entries(0, &[1, 1])).of_members(1, (2, 1), &unrecorded).breaks("voters are known");
 }
