@@ -28,6 +28,8 @@ pub const EVENTS: &[Event] = &[
     event("a member was removed", Some(100), |counts| counts.removed),
     event("a leader was removed", Some(200), |counts| counts.leaders_removed),
     event("the members changed while a link was cut", Some(500), |counts| counts.changed_in_partition),
+    event("a machine that had joined lost its disk", Some(500), |counts| counts.spares_wiped),
+    event("an id was given again, and its node joined", Some(500), |counts| counts.ids_again),
     event("what became of a change of the members stayed unknown", None, |counts| counts.changes_unknown),
     event("a node was shut down", Some(50), |counts| counts.shutdowns),
     event("a snapshot was made", Some(20), |counts| counts.snapshots),

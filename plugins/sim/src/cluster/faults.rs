@@ -122,6 +122,9 @@ impl<W: Workload> Sim<W> {
                     self.remove(node).await;
                 }
             }
+            Fault::RemoveSpare { spare } => self.remove_spare(spare).await,
+            Fault::WipeSpare { spare } => self.wipe_spare(spare),
+            Fault::GiveIdAgain { spare, key } => self.give_id_again(spare, key).await,
             Fault::Transfer { to } => self.transfer(to),
             Fault::Shutdown { node } => self.shut_down(node),
         }
@@ -271,9 +274,13 @@ impl<W: Workload> Sim<W> {
             self.observer
                 .with_world(|world| world.logs.get(&node).is_some_and(|log| log.durable().last().is_some()))
         };
-        if !self.first().into_iter().all(born) || self.slots()[&node].is_lost() {
-            return;
+        if self.first().into_iter().all(born) && !self.slots()[&node].is_lost() {
+            self.replace_disk(node);
         }
+    }
+
+    /// Starts a node on an empty disk, under its id and with its key.
+    pub(super) fn replace_disk(self: &Arc<Self>, node: u64) {
         self.stop(node, Crash::LoseAll);
         if let Some(slot) = self.slots().get_mut(&node) {
             slot.wiped = true;

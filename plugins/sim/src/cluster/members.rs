@@ -1,5 +1,6 @@
 //! Changing the members, as an operator would: asked of whoever leads, again while it is not done.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,14 +8,15 @@ use futures::future::BoxFuture;
 use quorate::Ticket;
 use quorate::error::{MembersError, NotChanged};
 use quorate::node::Members;
-use quorate::node::status::Status;
+use quorate::node::status::{Phase, Status};
 use quorate::types::{MembershipKind, NodeId};
 
 use super::Sim;
-use crate::observe::{Change, Observation, Told};
+use super::slot::Slot;
+use crate::disk::Crash;
+use crate::observe::{Change, Members as Known, Observation, Told};
 use crate::oracle;
 use crate::runtime::{SimSleep, time};
-use crate::wire::Wire;
 use crate::workload::Workload;
 
 /// How long a change is tried.
@@ -106,11 +108,13 @@ impl<W: Workload> Sim<W> {
             let sim = sim.clone();
             Box::pin(async move {
                 let answer = match change {
-                    Change::Add(node) => sim.told(change, members.add_learner(Wire::member(node))).await,
+                    Change::Add(node) => {
+                        sim.told(change, members.add_learner(sim.wire.member_now(node))).await
+                    }
                     Change::Promote(node) => sim.told(change, members.promote(NodeId(node))).await,
                     Change::Remove(node) => sim.told(change, members.remove(NodeId(node))).await,
                     Change::Replace { old, new } => {
-                        sim.told(change, members.replace(NodeId(old), Wire::member(new))).await
+                        sim.told(change, members.replace(NodeId(old), sim.wire.member_now(new))).await
                     }
                 };
                 answer?;
@@ -150,10 +154,54 @@ impl<W: Workload> Sim<W> {
         }
     }
 
+    pub(super) async fn remove_spare(self: &Arc<Self>, spare: u64) {
+        self.remove(self.spare(spare)).await;
+    }
+
+    /// Replaces the disk of a spare machine that is known by the one it has: before that nobody could tell
+    /// an empty disk from a new one. Not where no majority would be left.
+    pub(super) fn wipe_spare(self: &Arc<Self>, spare: u64) {
+        let node = self.spare(spare);
+        let lost = |node: &u64| self.slots().get(node).is_none_or(Slot::is_lost);
+        let lost: BTreeSet<u64> = self.all().into_iter().filter(lost).chain([node]).collect();
+        let may = self.observer.with_world(|world| {
+            let in_force = world.decided.keys().next_back().copied().unwrap_or(0);
+            let mut since = world.members.range((in_force, 0)..).map(|(_, members)| members).peekable();
+            let knows = |members: &&Known| members.recorded.get(&node) == Some(&true);
+            since.peek().is_some_and(knows)
+                && since.all(|members| knows(&members) && members.has_quorum(|node| !lost.contains(&node)))
+        });
+        let runs = self.status_of(node).is_some_and(|status| status.phase == Phase::Running);
+        if may && runs {
+            self.count(|counts| counts.spares_wiped += 1);
+            self.replace_disk(node);
+        }
+    }
+
+    /// Gives the id of a spare machine to another, once who asked to remove it was told that this is done.
+    pub(super) async fn give_id_again(self: &Arc<Self>, spare: u64, key: bool) {
+        let node = self.spare(spare);
+        if !self.slots()[&node].gone {
+            return;
+        }
+        self.stop(node, Crash::LoseAll);
+        if let Some(slot) = self.slots().get_mut(&node) {
+            slot.is_another();
+        }
+        if key {
+            self.wire.change_key(node);
+        }
+        self.observer.is_another(node);
+        self.join(spare).await;
+    }
+
     pub(super) async fn remove(self: &Arc<Self>, node: u64) {
         let leads = self.leader() == Some(node);
         self.may_go(node);
         if self.change(Change::Remove(node)).await.is_some() {
+            if let Some(slot) = self.slots().get_mut(&node) {
+                slot.gone = true;
+            }
             self.count(|counts| {
                 counts.removed += 1;
                 counts.leaders_removed += u64::from(leads);

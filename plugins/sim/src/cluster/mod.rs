@@ -94,6 +94,10 @@ pub struct Counts {
     pub low_disks: u64,
     /// Nodes that found their disk damaged and stayed down.
     pub damaged: u64,
+    /// Machines that had joined, lost their disk and were started on an empty one.
+    pub spares_wiped: u64,
+    /// Machines that joined under an id that was another's before.
+    pub ids_again: u64,
     /// Nodes that lost their disk and were started on an empty one.
     pub wiped: u64,
     /// Of those, refusals to start under the old name.
@@ -148,6 +152,8 @@ impl Counts {
             cuts_in_recovery,
             low_disks,
             damaged,
+            spares_wiped,
+            ids_again,
             wiped,
             wiped_refused,
             shutdowns,
@@ -186,6 +192,8 @@ impl Counts {
             (&mut self.cuts_in_recovery, cuts_in_recovery),
             (&mut self.low_disks, low_disks),
             (&mut self.damaged, damaged),
+            (&mut self.spares_wiped, spares_wiped),
+            (&mut self.ids_again, ids_again),
             (&mut self.wiped, wiped),
             (&mut self.wiped_refused, wiped_refused),
             (&mut self.shutdowns, shutdowns),

@@ -199,6 +199,7 @@ impl<W: Workload> Sim<W> {
         }
         let joins = node > self.setup.nodes && matches!(before.phase, Phase::Joining { .. });
         let joined = joins && status.phase == Phase::Running;
+        let again = self.slots()[&node].again;
         let begins = status.role == Role::Leader && (before.role, before.term) != (status.role, status.term);
         let handed_over = begins && self.was_asked_for(node);
         let bounces = begins && self.leads(node, status.term.get());
@@ -220,6 +221,7 @@ impl<W: Workload> Sim<W> {
             counts.bounces += u64::from(bounces);
             counts.handovers += u64::from(handed_over);
             counts.joined += u64::from(joined);
+            counts.ids_again += u64::from(joined && again);
             counts.low_disks += u64::from(before.health == Health::Ok && status.health == Health::Low);
         });
     }

@@ -38,6 +38,10 @@ pub(super) struct Slot<W: Workload> {
     pub(super) ticket: Option<Ticket>,
     /// Somebody asked to remove it.
     pub(super) may_go: bool,
+    /// Who asked to remove it was told that this is done.
+    pub(super) gone: bool,
+    /// Its id was another machine's before, which was removed.
+    pub(super) again: bool,
 }
 
 impl<W: Workload> Slot<W> {
@@ -54,7 +58,17 @@ impl<W: Workload> Slot<W> {
             held: false,
             ticket: None,
             may_go: false,
+            gone: false,
+            again: false,
         }
+    }
+
+    /// Another machine has its id, with an empty disk, and is not invited yet.
+    pub(super) fn is_another(&mut self) {
+        self.disk.wipe();
+        (self.wiped, self.rotten, self.held) = (false, false, false);
+        (self.may_go, self.gone, self.again) = (false, false, true);
+        self.ticket = None;
     }
 
     /// The power fails at a change of its disk, `then` is what it leaves and how long that lasts.
@@ -141,7 +155,8 @@ impl Refusal {
     /// What the error of a start is; `are_dials_refused` knows whether those to a node were.
     pub(super) fn of(error: &StartError, are_dials_refused: impl FnOnce(NodeId) -> bool) -> Option<Self> {
         match error {
-            StartError::Bootstrap(BootstrapError::DiskReplaced { .. }) => Some(Self::OtherDisk),
+            StartError::Bootstrap(BootstrapError::DiskReplaced { .. })
+            | StartError::Join(JoinError::DiskReplaced { .. }) => Some(Self::OtherDisk),
             StartError::Bootstrap(BootstrapError::NotAdmitted { peer, .. }) => {
                 are_dials_refused(*peer).then_some(Self::Dials)
             }
@@ -172,12 +187,18 @@ impl Why {
     }
 }
 
-/// Whether a reason is [`BootstrapError::DiskReplaced`], of which a node that has stopped tells the text
-/// alone.
+/// Whether a reason is [`BootstrapError::DiskReplaced`] or [`JoinError::DiskReplaced`], of which a node that
+/// has stopped tells the text alone.
 fn is_of_another_disk(node: u64, reason: &str) -> bool {
-    let any = DiskId([0; 16]);
-    let error = BootstrapError::DiskReplaced { node_id: NodeId(node), recorded: any, found: any };
-    let (text, any) = (error.to_string(), any.to_string());
+    let (any, node_id) = (DiskId([0; 16]), NodeId(node));
+    let born = BootstrapError::DiskReplaced { node_id, recorded: any, found: any }.to_string();
+    let joins = JoinError::DiskReplaced { node_id, recorded: any, found: any }.to_string();
+    is_with_other_disks(&born, reason) || is_with_other_disks(&joins, reason)
+}
+
+/// Whether a reason is this text but for its disks.
+fn is_with_other_disks(text: &str, reason: &str) -> bool {
+    let any = DiskId([0; 16]).to_string();
     let mut rest = reason;
     let mut parts = text.split(&*any);
     let starts = parts.next().is_some_and(|first| rest.starts_with(first));
@@ -300,6 +321,15 @@ mod tests {
         assert_eq!(Fate::of(&slot, &start(replaced(2)), Duration::ZERO), Fate::Refused);
         let other = start(BootstrapError::NothingRecorded);
         assert_eq!(Fate::of(&slot, &other, Duration::ZERO), Fate::Unexpected);
+
+        // Who joins is told so when it starts, or later.
+        let joins = JoinError::DiskReplaced { node_id: NodeId(2), recorded, found };
+        let refused = |error: JoinError| Refusal::of(&StartError::Join(error), |_| false);
+        assert_eq!(refused(joins.clone()), Some(Refusal::OtherDisk));
+        let stopped = Why::stopped(2, &joins.to_string());
+        assert_eq!(Fate::of(&slot, &stopped, Duration::ZERO), Fate::Refused);
+        slot.is_another();
+        assert_eq!(Fate::of(&slot, &stopped, Duration::ZERO), Fate::Unexpected);
     }
 
     #[test]

@@ -107,8 +107,11 @@ impl World {
     /// # Errors
     /// Who has it, when no quorum has what it must have.
     pub fn is_on_quorum(&self, index: u64, term: u64) -> Result<(), Missing> {
-        // A disk that is lost had its part in it.
-        let had = |node: &u64, index, term| self.lost.get(node).is_some_and(|log| log.holds(index, term));
+        // A disk that is lost had its part in it, and so had one of a machine whose id is another's now.
+        let had = |node: &u64, index, term| {
+            let former = self.former.get(node).into_iter().flatten();
+            former.chain(self.lost.get(node)).any(|log| log.holds(index, term))
+        };
         let has = |node: &u64, index, term| {
             self.logs.get(node).is_some_and(|log| log.durable().holds(index, term)) || had(node, index, term)
         };

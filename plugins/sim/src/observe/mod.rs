@@ -75,6 +75,8 @@ pub enum Observation<'a> {
         /// Whom it names.
         members: &'a Members,
     },
+    /// The id of a node is another machine's from now on, with an empty disk.
+    Another,
     /// A node was told that its storage would keep something.
     Flushed {
         /// What.
@@ -146,6 +148,8 @@ pub struct World {
     /// Nodes whose disk was replaced, or may be damaged, with what they had flushed by then: nothing is
     /// promised of it any more.
     pub lost: BTreeMap<u64, Log>,
+    /// What machines had flushed whose id another one was given since.
+    pub former: BTreeMap<u64, Vec<Log>>,
     /// How often a conflicting tail was removed from a log.
     pub truncations: u64,
     /// How often a snapshot from another node began to arrive of which some was there.
@@ -224,6 +228,21 @@ impl Observer {
         world.lost.entry(node).or_insert(flushed);
     }
 
+    /// The id of a node is given to another machine, which begins with an empty disk. Of the one before it
+    /// counts what it had its part in.
+    pub fn is_another(&self, node: u64) {
+        let inner = &mut *self.lock();
+        let world = &mut inner.world;
+        let log = world.logs.entry(node).or_default();
+        let former = world.former.entry(node).or_default();
+        former.push(log.durable().clone());
+        former.extend(world.lost.remove(&node));
+        log.replace(&Log::default());
+        let at = time();
+        inner.mark(at, node, &Observation::Another);
+        inner.ask(at, |oracle, world| oracle.see(world, node, &Observation::Another));
+    }
+
     /// The run is over: the last word of every oracle.
     pub fn end(&self) {
         let at = time();
@@ -292,6 +311,7 @@ impl Inner {
             Observation::Queued { op } => trace.mark(at, "queued", node, op),
             // It is in the operation that comes next.
             Observation::Members { .. } => {}
+            Observation::Another => trace.mark(at, "another", node, &()),
             Observation::Flushed { op } => trace.mark(at, "flushed", node, op),
             Observation::Status { status } => {
                 let Status { role, term, leader, connected, last_log, .. } = status;
@@ -420,6 +440,7 @@ mod tests {
         seen.push(hash(1, &Observation::Refused { command: &applied.command }));
         seen.push(hash(2, &Observation::Refused { command: &applied.command }));
         seen.push(hash(1, &Observation::Refused { command: &applied.response }));
+        seen.push(hash(1, &Observation::Another));
         for (call, change, told) in [
             (1, Change::Add(1), Told::Done),
             (2, Change::Add(1), Told::Done),

@@ -110,6 +110,12 @@ impl Story {
         by.iter().fold(self, |story, node| story.write(*node, entries(index, &[1])))
     }
 
+    /// The id of a node is another machine's.
+    fn another(self, node: u64) -> Self {
+        self.0.is_another(node);
+        self
+    }
+
     fn reboot(self, node: u64, found: &[Op]) -> Self {
         let mut log = Log::default();
         for op in found {
@@ -217,6 +223,18 @@ fn votes_sees_a_vote_go_back_and_one_given_twice() {
     // Flushed for one, lost, and flushed for another: a quorum could have counted both.
     let twice = Story::new().write(1, vote(3, 1, false)).write(1, vote(3, 2, false));
     twice.breaks("votes");
+}
+
+#[test]
+fn whose_id_is_given_again_has_promised_nothing_and_had_its_part_in_what_was_committed() {
+    let voted = || Story::agreed().write(2, vote(3, 1, false));
+    voted().another(2).reboot(2, &[]).write(2, vote(3, 2, false)).apply(1, 1, "a").holds();
+    voted().reboot(2, &[]).breaks("durability");
+    voted().write(2, vote(3, 2, false)).breaks("votes");
+    // What it promises itself it has to keep.
+    let begins = || voted().another(2).reboot(2, &[]).write(2, vote(3, 2, false));
+    begins().reboot(2, &[]).breaks("durability");
+    begins().write(2, vote(2, 2, false)).breaks("votes");
 }
 
 #[test]

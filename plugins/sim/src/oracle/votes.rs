@@ -32,6 +32,13 @@ impl Oracle for Votes {
                 self.queued.extend(found.vote.map(|vote| (node, vote)));
                 Ok(())
             }
+            // What the one before had promised it need not know.
+            Observation::Another => {
+                self.queued.remove(&node);
+                self.flushed.remove(&node);
+                self.given.retain(|(voter, _), _| *voter != node);
+                Ok(())
+            }
             Observation::Queued { op: Op::Vote(vote) } => match self.queued.insert(node, *vote) {
                 Some(before) if *vote < before => {
                     Err(format!("n{node} goes back from {before:?} to {vote:?}"))

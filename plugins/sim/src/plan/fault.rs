@@ -223,6 +223,25 @@ pub enum Fault {
     },
     /// Whoever leads is removed.
     RemoveLeader,
+    /// A spare machine is removed.
+    RemoveSpare {
+        /// Which, from 1.
+        spare: u64,
+    },
+    /// A spare machine that has joined loses its disk and is started on an empty one under its id, with its
+    /// key, which everybody must refuse.
+    WipeSpare {
+        /// Which, from 1.
+        spare: u64,
+    },
+    /// The id of a spare machine that was removed is given to another one, which is added and joins with an
+    /// empty disk.
+    GiveIdAgain {
+        /// Which, from 1.
+        spare: u64,
+        /// Whether that one has a key of its own.
+        key: bool,
+    },
     /// Whoever leads is cut off from all others, and what it appends is not committed.
     IsolateLeader {
         /// How long.
@@ -270,7 +289,10 @@ impl Fault {
             | Self::CrashLeader { .. }
             | Self::Join { .. }
             | Self::Promote { .. }
-            | Self::RemoveLeader => Vec::new(),
+            | Self::RemoveLeader
+            | Self::RemoveSpare { .. }
+            | Self::WipeSpare { .. }
+            | Self::GiveIdAgain { .. } => Vec::new(),
         }
     }
 
@@ -288,21 +310,19 @@ impl Fault {
     /// The spare machine that it names.
     pub fn spare(&self) -> Option<u64> {
         match *self {
-            Self::Join { spare } | Self::Promote { spare } | Self::Replace { spare, .. } => Some(spare),
+            Self::Join { spare }
+            | Self::Promote { spare }
+            | Self::Replace { spare, .. }
+            | Self::RemoveSpare { spare }
+            | Self::WipeSpare { spare }
+            | Self::GiveIdAgain { spare, .. } => Some(spare),
             _ => None,
         }
     }
 
-    /// Whether it changes the members.
+    /// Whether it changes the members, or is about a machine that is none at first.
     pub fn changes_members(&self) -> bool {
-        matches!(
-            self,
-            Self::Join { .. }
-                | Self::Promote { .. }
-                | Self::Replace { .. }
-                | Self::Remove { .. }
-                | Self::RemoveLeader
-        )
+        self.spare().is_some() || matches!(self, Self::Remove { .. } | Self::RemoveLeader)
     }
 }
 

@@ -101,9 +101,11 @@ fn at_most(nodes: u64) -> usize {
 
 impl Plan {
     /// Who is ill in the end, or loses a disk by one of `faults`.
-    fn lost<'a>(&self, faults: impl IntoIterator<Item = &'a Planned>) -> BTreeSet<u64> {
+    fn lost<'a>(&self, faults: impl IntoIterator<Item = &'a Planned>, nodes: u64) -> BTreeSet<u64> {
         let lose = faults.into_iter().filter_map(|planned| match planned.fault {
             Fault::Rot { node, .. } | Fault::Wipe { node } => Some(node),
+            // It may be a voter by then, and nobody else may.
+            Fault::WipeSpare { spare } => Some(nodes + spare),
             _ => None,
         });
         let lasts = self.minority.iter().copied().filter(|_| self.lasting != Lasting::Nothing);
@@ -132,7 +134,7 @@ impl Plan {
         if let Some(node) = self.minority.iter().copied().find(is_not_there) {
             return Err(Misfit::Minority { node, nodes });
         }
-        let who = self.lost(&self.faults);
+        let who = self.lost(&self.faults, nodes);
         if who.len() > at_most(nodes) {
             return Err(Misfit::NoMajority { who: who.into_iter().collect(), nodes });
         }
@@ -147,7 +149,9 @@ impl Plan {
         let before = self.minority.clone();
         self.minority.retain(|node| *node <= nodes);
         self.minority.truncate(at_most(nodes));
-        let mut lost = self.lost([]);
+        let mut lost = self.lost([], nodes);
+        let mut may_lose =
+            move |node: u64| lost.contains(&node) || lost.len() < at_most(nodes) && lost.insert(node);
         let mut stays = |fault: &mut Fault| match fault {
             Fault::Split { half, .. } => {
                 *half &= all;
@@ -155,8 +159,9 @@ impl Plan {
             }
             Fault::Rot { node, .. } | Fault::Wipe { node } => {
                 let stays = *node <= nodes && before.contains(node) == self.minority.contains(node);
-                stays && (lost.contains(node) || lost.len() < at_most(nodes) && lost.insert(*node))
+                stays && may_lose(*node)
             }
+            Fault::WipeSpare { spare } => may_lose(nodes + *spare),
             _ => fault.nodes().iter().all(|node| *node <= nodes),
         };
         self.faults.retain_mut(|planned| stays(&mut planned.fault));
@@ -191,6 +196,17 @@ mod tests {
         assert!(!fits(&[], Lasting::Mute, &[1, 2], 3));
         assert!(!fits(&[1, 2], Lasting::Nothing, &[], 4));
         assert!(!fits(&[1], Lasting::Nothing, &[], 1));
+        let spare = |first: &[u64], spares: &[u64], nodes| {
+            let mut both = Plan { faults: wipes(first), lasting: Lasting::Nothing, minority: first.to_vec() };
+            both.faults
+                .extend(spares.iter().flat_map(|spare| plan(Fault::WipeSpare { spare: *spare }).faults));
+            let fits = both.fits(nodes).is_ok();
+            both.cut_down_to(nodes);
+            assert_eq!(both.fits(nodes), Ok(()));
+            fits && both.faults.len() == first.len() + spares.len()
+        };
+        assert!(spare(&[], &[1, 1], 3) && spare(&[1], &[2], 5) && spare(&[], &[1, 2], 5));
+        assert!(!spare(&[1], &[1], 3) && !spare(&[], &[1, 2], 4) && !spare(&[], &[1], 2));
         assert!(fits(&[], Lasting::Nothing, &[], 0), "nothing goes wrong with nobody");
         let plan = Plan { faults: wipes(&[2]), lasting: Lasting::Down, minority: vec![1] };
         let told = plan.fits(3).expect_err("too many").to_string();

@@ -131,8 +131,8 @@ mod tests {
     }
 
     #[test]
-    fn plans_that_change_the_members_lose_no_disk_for_good() {
-        let mut changed = 0;
+    fn plans_that_change_the_members_lose_one_disk_for_good_at_most() {
+        let (mut changed, mut wiped, mut again) = (0, 0, 0);
         for seed in 0..500 {
             let profile = Profile::ALL[seed as usize % 5];
             let plan = Plan::draw(profile, seed, 3, Duration::from_mins(1));
@@ -144,9 +144,12 @@ mod tests {
             assert_eq!((plan.lasting, plan.fits(3)), (Lasting::Nothing, Ok(())));
             for Planned { fault, .. } in &plan.faults {
                 assert!(!matches!(fault, Fault::Rot { .. } | Fault::Wipe { .. }), "{fault:?}");
+                wiped += u64::from(matches!(fault, Fault::WipeSpare { .. }));
+                again += u64::from(matches!(fault, Fault::GiveIdAgain { .. }));
             }
         }
         assert!(changed > 20, "{changed} of 500 plans");
+        assert!(wiped > 3 && again > 3, "{wiped} wipe a spare machine, {again} give its id again");
     }
 
     #[test]

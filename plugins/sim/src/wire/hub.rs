@@ -5,9 +5,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 use quorate::transport::{Admission, Lane};
+use quorate::types::PeerId;
 
 use super::pipe::{Item, Pipe};
-use super::{Death, Forger, LinkTime};
+use super::{Death, Forger, LinkTime, identity};
 use crate::rng::Rng;
 use crate::runtime::time;
 use crate::trace::Trace;
@@ -71,7 +72,8 @@ pub(super) struct Link {
 /// A stream that was dialled and waits to be accepted.
 #[derive(Debug)]
 pub(super) struct Dialled {
-    pub(super) from: u64,
+    /// By whom, as its key proves.
+    pub(super) peer: PeerId,
     pub(super) lane: Lane,
     pub(super) stream: u64,
 }
@@ -98,6 +100,8 @@ pub(super) struct Hub {
     pub(super) trace: Trace,
     pub(super) endpoints: BTreeMap<u64, Endpoint>,
     links: BTreeMap<(u64, u64), Link>,
+    /// How many keys nodes have had before the one they have, where that is any.
+    keys: BTreeMap<u64, u64>,
     pub(super) streams: BTreeMap<u64, Stream>,
     next_stream: u64,
     pub(super) idle_limit: Duration,
@@ -114,6 +118,7 @@ impl Hub {
             trace,
             endpoints: BTreeMap::new(),
             links: BTreeMap::new(),
+            keys: BTreeMap::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
             idle_limit: Duration::from_millis(2_500),
@@ -193,6 +198,16 @@ impl Hub {
             Duration::from_micros(self.rng.within(usual_us.0..usual_us.1.max(usual_us.0) + 1))
         };
         time() + delay
+    }
+
+    /// The key that a node has now.
+    pub(super) fn identity(&self, node: u64) -> PeerId {
+        identity(node, self.keys.get(&node).copied().unwrap_or(0))
+    }
+
+    /// From now on a node has another key.
+    pub(super) fn change_key(&mut self, node: u64) {
+        *self.keys.entry(node).or_default() += 1;
     }
 
     /// Whether the endpoint is the one of that boot, and open.

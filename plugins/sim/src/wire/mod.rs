@@ -69,16 +69,29 @@ impl Wire {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The member record of a node.
+    /// The member record of a node with the key that it begins with.
     pub fn member(node: u64) -> Member {
-        Member::new(node, identity(node), address(node))
+        Member::new(node, identity(node, 0), address(node))
+    }
+
+    /// The member record of a node with the key that it has now.
+    pub fn member_now(&self, node: u64) -> Member {
+        Member::new(node, self.lock().identity(node), address(node))
+    }
+
+    /// Gives a node that is down another key.
+    pub fn change_key(&self, node: u64) {
+        self.lock().change_key(node);
     }
 
     /// Connects a node that has just booted, and has no other connection.
     pub fn connect(&self, node: u64) -> SimTransport {
-        let (boot, woken) = self.lock().boot(node);
+        let mut hub = self.lock();
+        let (boot, woken) = hub.boot(node);
+        let identity = hub.identity(node);
+        drop(hub);
         woken.wake();
-        SimTransport::new(self.clone(), node, boot)
+        SimTransport::new(self.clone(), node, identity, boot)
     }
 
     /// The process of a node ends. Frames on their way arrive all the same.
@@ -162,8 +175,10 @@ impl Wire {
     }
 }
 
-fn identity(node: u64) -> PeerId {
-    PeerId::new(format!("node {node}")).expect("a short name")
+/// The key of a node that has had so many before.
+fn identity(node: u64, before: u64) -> PeerId {
+    let name = if before == 0 { format!("node {node}") } else { format!("node {node}, key {before}") };
+    PeerId::new(name).expect("a short name")
 }
 
 fn address(node: u64) -> String {

@@ -78,6 +78,21 @@ fn a_cut_holds_frames_one_way_and_lets_them_go() {
 }
 
 #[test]
+fn who_has_another_key_is_not_who_it_was() {
+    simulate(async |Pair { wire, a, .. }| {
+        wire.change_key(2);
+        let other = wire.connect(2);
+        let before = a.connect(&Wire::member(2), Lane::Append).await;
+        assert!(matches!(before, Err(TransportError::WrongPeer { .. })));
+        a.connect(&wire.member_now(2), Lane::Append).await.expect("dials");
+        assert_eq!(other.accept().await.expect("accepts").peer, a.identity());
+        other.connect(&Wire::member(1), Lane::Append).await.expect("dials");
+        let seen = a.accept().await.expect("accepts").peer;
+        assert_eq!((&seen, seen == Wire::member(2).identity), (&wire.member_now(2).identity, false));
+    });
+}
+
+#[test]
 fn a_stream_that_hears_nothing_for_too_long_fails() {
     simulate(async |pair| {
         let (_ours, mut theirs) = pair.open().await;

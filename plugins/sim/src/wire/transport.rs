@@ -12,7 +12,7 @@ use quorate::types::{Member, PeerId};
 
 use super::hub::{Dialled, Hub};
 use super::stream::halves;
-use super::{Death, Wire, address, identity, node_at};
+use super::{Death, Wire, address, node_at};
 use crate::runtime::{SimSleep, time};
 
 /// How long a dial into nothing takes to fail.
@@ -26,12 +26,13 @@ const NOT_ADMITTED: u64 = 2;
 pub struct SimTransport {
     wire: Wire,
     node: u64,
+    identity: PeerId,
     boot: u64,
 }
 
 impl SimTransport {
-    pub(super) fn new(wire: Wire, node: u64, boot: u64) -> Self {
-        Self { wire, node, boot }
+    pub(super) fn new(wire: Wire, node: u64, identity: PeerId, boot: u64) -> Self {
+        Self { wire, node, identity, boot }
     }
 }
 
@@ -62,12 +63,12 @@ impl SimTransport {
         if !endpoint.open {
             return if endpoint.powered { unreachable() } else { Answer::Silence };
         }
-        if identity(to) != peer.identity {
+        if hub.identity(to) != peer.identity {
             let (address, expected) = (peer.address.clone(), peer.identity.clone());
             return Answer::Failed(TransportError::WrongPeer { address, expected });
         }
         let admission = endpoint.admission.clone();
-        if admission.is_some_and(|admits| !admits(&identity(self.node), lane)) {
+        if admission.is_some_and(|admits| !admits(&self.identity, lane)) {
             return Answer::Failed(TransportError::Refused { code: NOT_ADMITTED });
         }
         Answer::Stream(hub.open_stream(self.node, to, lane))
@@ -85,7 +86,7 @@ fn unreachable(peer: &Member) -> TransportError {
 #[async_trait]
 impl Transport for SimTransport {
     fn identity(&self) -> PeerId {
-        identity(self.node)
+        self.identity.clone()
     }
 
     fn address(&self) -> String {
@@ -110,7 +111,7 @@ impl Transport for SimTransport {
             Answer::Stream(stream) => {
                 let ours = halves(&self.wire, stream, 0);
                 let to = node_at(&peer.address).ok_or_else(|| unreachable(peer))?;
-                let woken = self.wire.lock().offer(to, Dialled { from: self.node, lane, stream });
+                let woken = self.wire.lock().offer(to, Dialled { peer: self.identity.clone(), lane, stream });
                 woken.wake();
                 Ok(ours)
             }
@@ -124,13 +125,13 @@ impl Transport for SimTransport {
                 return Poll::Ready(Err(TransportError::Closed));
             }
             let Some(endpoint) = hub.endpoints.get_mut(&self.node) else { return Poll::Pending };
-            let Some(Dialled { from, lane, stream }) = endpoint.backlog.pop_front() else {
+            let Some(Dialled { peer, lane, stream }) = endpoint.backlog.pop_front() else {
                 endpoint.acceptor = Some(cx.waker().clone());
                 return Poll::Pending;
             };
             drop(hub);
             let stream = halves(&self.wire, stream, 1);
-            Poll::Ready(Ok(Incoming { peer: identity(from), lane, stream }))
+            Poll::Ready(Ok(Incoming { peer, lane, stream }))
         })
         .await
     }
@@ -140,7 +141,9 @@ impl Transport for SimTransport {
         if !hub.is_open(self.node, self.boot) {
             return;
         }
-        let Some(other) = hub.endpoints.keys().copied().find(|node| identity(*node) == *peer) else { return };
+        let Some(other) = hub.endpoints.keys().copied().find(|node| hub.identity(*node) == *peer) else {
+            return;
+        };
         let own = self.node;
         let woken = hub.end_streams(own, other, |stream| {
             Some([stream.pipes[0].from == own, stream.pipes[1].from == own])

@@ -10,6 +10,8 @@ mod command_line;
 #[cfg(madsim)]
 mod determinism;
 #[cfg(madsim)]
+mod members;
+#[cfg(madsim)]
 mod mutations;
 #[cfg(madsim)]
 mod shrinking;
