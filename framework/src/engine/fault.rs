@@ -129,4 +129,6 @@ pub enum Bug {
     UnknownChangeIsRefused,
     /// A change of the members is acknowledged as soon as it is proposed.
     ChangeNotAwaited,
+    /// A learner is made a voter once its disk is recorded and it answers, however little of the log it has.
+    CatchUpNotAwaited,
 }

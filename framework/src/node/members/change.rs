@@ -394,6 +394,9 @@ impl<RT: Runtime> Core<RT> {
                 }
                 continue;
             }
+            if RT::planted(Bug::CatchUpNotAwaited) {
+                return Ok(standing.membership.members.get(&node_id).cloned());
+            }
             let (goal, began) = (standing.last_log, now::<RT>());
             match before::<RT, _>(deadline, running.group.matched_upto(node_id, goal)).await {
                 Some(true) if now::<RT>() - began <= round => return Ok(caught_up),

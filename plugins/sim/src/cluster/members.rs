@@ -14,7 +14,7 @@ use quorate::types::{MembershipKind, NodeId};
 use super::Sim;
 use super::slot::Slot;
 use crate::disk::Crash;
-use crate::observe::{Change, Members as Known, Observation, Told};
+use crate::observe::{Change, Observation, Told};
 use crate::oracle;
 use crate::runtime::{SimSleep, time};
 use crate::workload::Workload;
@@ -165,11 +165,12 @@ impl<W: Workload> Sim<W> {
         let lost = |node: &u64| self.slots().get(node).is_none_or(Slot::is_lost);
         let lost: BTreeSet<u64> = self.all().into_iter().filter(lost).chain([node]).collect();
         let may = self.observer.with_world(|world| {
-            let in_force = world.decided.keys().next_back().copied().unwrap_or(0);
-            let mut since = world.members.range((in_force, 0)..).map(|(_, members)| members).peekable();
-            let knows = |members: &&Known| members.recorded.get(&node) == Some(&true);
-            since.peek().is_some_and(knows)
-                && since.all(|members| knows(&members) && members.has_quorum(|node| !lost.contains(&node)))
+            let Some((in_force, members)) = world.decided_members().next_back() else { return false };
+            let later = world.members.range((in_force + 1, 0)..).map(|(_, members)| members);
+            std::iter::once(members).chain(later).all(|members| {
+                let knows = members.recorded.get(&node) == Some(&true);
+                knows && members.has_quorum(|node| !lost.contains(&node))
+            })
         });
         let runs = self.status_of(node).is_some_and(|status| status.phase == Phase::Running);
         if may && runs {

@@ -155,7 +155,8 @@ impl Refusal {
     /// What the error of a start is; `are_dials_refused` knows whether those to a node were.
     pub(super) fn of(error: &StartError, are_dials_refused: impl FnOnce(NodeId) -> bool) -> Option<Self> {
         match error {
-            StartError::Bootstrap(BootstrapError::DiskReplaced { .. }) => Some(Self::OtherDisk),
+            StartError::Bootstrap(BootstrapError::DiskReplaced { .. })
+            | StartError::Join(JoinError::DiskReplaced { .. }) => Some(Self::OtherDisk),
             StartError::Bootstrap(BootstrapError::NotAdmitted { peer, .. }) => {
                 are_dials_refused(*peer).then_some(Self::Dials)
             }

@@ -114,7 +114,7 @@ const fn framework(name: &'static str, what: &'static str, bug: Bug, within: u64
     planted(name, what, Mutation::Framework(bug), within, hunt)
 }
 
-use Hunt::{CutOffChanges, Full, LonelyLeaders, Members, OnDisk, Sessions};
+use Hunt::{CutOffChanges, Full, LonelyLeaders, Members, OnDisk, Sessions, SlowJoins};
 
 /// Every bug.
 pub const CATALOGUE: &[Planted] = &[
@@ -396,4 +396,12 @@ pub const CATALOGUE: &[Planted] = &[
         Members,
     )
     .seen_by("members as told"),
+    framework(
+        "catch-up-not-awaited",
+        "a learner is made a voter once its disk is recorded and it answers, however little of the log it has",
+        Bug::CatchUpNotAwaited,
+        30,
+        SlowJoins,
+    )
+    .seen_by("voters are known"),
 ];

@@ -35,6 +35,8 @@ pub enum Hunt {
     /// Members that change: one is made a voter as soon as it was added, and one is removed while another
     /// has lost its disk.
     Members,
+    /// Machines that are made voters as soon as they were added, over slow links.
+    SlowJoins,
     /// Members that change while disks are slow, and leaders that are cut off in the middle of it.
     CutOffChanges,
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Hunt;
 use crate::disk::{Crash, FlushTime};
-use crate::plan::{Fault, Lasting, Plan, Planned};
+use crate::plan::{Fault, Lasting, Plan, Planned, SPARES};
+use crate::wire::LinkTime;
 
 impl Hunt {
     /// Its plan for so many nodes; `None` when the seed draws it.
@@ -13,6 +14,7 @@ impl Hunt {
             Self::Full | Self::OnDisk | Self::Sessions => None,
             Self::LonelyLeaders => Some(lonely_leaders(nodes)),
             Self::Members => Some(members(nodes)),
+            Self::SlowJoins => Some(slow_joins(nodes)),
             Self::CutOffChanges => Some(cut_off_changes(nodes)),
         }
     }
@@ -27,6 +29,19 @@ fn members(nodes: u64) -> Plan {
     faults.extend(minority.iter().map(|node| at(4_000, Fault::Wipe { node: *node })));
     faults.extend((minority.len() as u64 + 1..=nodes).map(|node| at(5_000, Fault::Remove { node })));
     Plan { faults, lasting: Lasting::Nothing, minority }
+}
+
+/// Links so slow that a machine has answered long before it has the log.
+fn slow_joins(nodes: u64) -> Plan {
+    let at = |ms, fault| Planned { at: Duration::from_millis(ms), fault };
+    let link = LinkTime { usual_us: (20_000, 40_000), late_per_mille: 0, late_ms: (40, 40) };
+    let slow = |node| at(1_000, Fault::SlowLinks { node, link, time: Duration::from_secs(9) });
+    let mut faults: Vec<Planned> = (1..=nodes).map(slow).collect();
+    for spare in 1..=SPARES {
+        faults.push(at(3_000 * spare, Fault::Join { spare }));
+        faults.push(at(3_000 * spare, Fault::Promote { spare }));
+    }
+    Plan { faults, lasting: Lasting::Nothing, minority: Vec::new() }
 }
 
 /// Disks so slow that a change is under way for a while, and a leader that is cut off meanwhile, for longer

@@ -81,6 +81,12 @@ impl World {
             && (log.entries.contains_key(&index) || self.decided.get(&index).is_none_or(|of| *of == term))
     }
 
+    /// The memberships that are known to be committed, from the first on: at some of the indexes where one
+    /// was appended something else is.
+    pub fn decided_members(&self) -> impl DoubleEndedIterator<Item = (u64, &Members)> {
+        self.decided.iter().filter_map(|(index, term)| Some((*index, self.members.get(&(*index, *term))?)))
+    }
+
     /// The members in force in `log` up to `upto`, and where they stand; `None` when nothing names them.
     pub fn members_in(&self, log: &Log, upto: u64) -> Option<((u64, u64), &Members)> {
         let mut before = self.members.range(..=(upto, u64::MAX)).rev();

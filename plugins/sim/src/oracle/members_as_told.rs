@@ -155,7 +155,8 @@ impl MembersAsTold {
             return self.asked_for(change);
         }
         // Nothing that is known to be committed replaced it before it was asked for.
-        let first = self.decided.iter().rev().find(|(_, at)| **at < asked).map_or(0, |(index, _)| *index);
+        let known = |index: &u64| self.decided.get(index).is_some_and(|at| *at < asked);
+        let first = world.decided_members().rev().map(|(index, _)| index).find(known).unwrap_or(0);
         let holds = |(index, term): &At| {
             world
                 .decided

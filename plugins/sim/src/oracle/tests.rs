@@ -413,6 +413,11 @@ fn members_as_told_sees_a_change_that_was_acknowledged_and_is_missing() {
         by.iter().fold(told, |story, node| story.write(*node, Op::Truncate(1)).write(*node, entries(1, &[2])))
     };
     is_broken(replaced(&[2, 3]).apply_of_term(2, 1, 2, "a"));
+    // What another leader has in the place of a membership replaces none that was in force before.
+    let other = |story: Story, node| story.write(node, entries(1, &[2]));
+    let discarded = other(other(made(&[1]).write(3, entries(0, &[1])), 2), 3).apply_of_term(2, 1, 2, "a");
+    let removes = |story: Story| story.ask(2, Change::Remove(4)).tell(2, Told::Gone);
+    removes(other(discarded.write(1, Op::Truncate(1)), 1)).holds();
     // Who removes what is not there is told so, and that must be the case.
     let gone = |story: Story| story.ask(2, Change::Remove(4)).tell(2, Told::Gone);
     gone(Story::asked()).holds();
