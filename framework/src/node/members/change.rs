@@ -395,7 +395,7 @@ impl<RT: Runtime> Core<RT> {
                 continue;
             }
             if RT::planted(Bug::CatchUpNotAwaited) {
-                return Ok(standing.membership.members.get(&node_id).cloned());
+                return Ok(caught_up);
             }
             let (goal, began) = (standing.last_log, now::<RT>());
             match before::<RT, _>(deadline, running.group.matched_upto(node_id, goal)).await {

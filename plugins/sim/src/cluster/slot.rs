@@ -160,7 +160,6 @@ impl Refusal {
             StartError::Bootstrap(BootstrapError::NotAdmitted { peer, .. }) => {
                 are_dials_refused(*peer).then_some(Self::Dials)
             }
-            StartError::Join(JoinError::DiskReplaced { .. }) => Some(Self::OtherDisk),
             StartError::Join(JoinError::NotAdmitted { .. }) => Some(Self::NoMember),
             _ => None,
         }
