@@ -422,12 +422,9 @@ impl Applier {
     pub(super) fn capture(&self) -> io::Result<Option<(Header, SnapshotJob)>> {
         let captured = self.machine.snapshot().map_err(|failure| self.fail(failure))?;
         Ok(captured.map(|(applied, job)| {
-            let mut header = applied.header(self.machine.name(), self.machine.version());
-            if !self.durable() {
-                // Nothing is applied meanwhile.
-                header.sessions = self.sessions.encode();
-            }
-            (header, job)
+            let header = applied.header(self.machine.name(), self.machine.version());
+            // Nothing is applied meanwhile.
+            (Header { sessions: self.sessions.encode(), ..header }, job)
         }))
     }
 

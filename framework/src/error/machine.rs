@@ -64,8 +64,9 @@ pub enum MachineError {
         /// The last entry that was purged.
         purged: LogId,
     },
-    /// Its record of what it has applied cannot be read.
-    #[error("the machine's record of what it has applied is damaged: {detail}")]
+    /// What it stores beside its state cannot be read: the record of what it has applied, or the rows of
+    /// sessions.
+    #[error("what the machine stores beside its state is damaged, or of a newer build: {detail}")]
     Damaged {
         /// How that shows.
         detail: String,

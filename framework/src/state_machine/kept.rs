@@ -21,5 +21,7 @@ pub struct Row {
     pub value: Option<Bytes>,
 }
 
-/// Takes the responses to all commands of a batch, and says what is to be stored with their effects.
+/// Takes the responses to all commands of a batch, and says what is to be stored with their effects. It
+/// panics when there are too few or too many, or when one cannot be encoded: nothing of the batch may be
+/// stored then, as when the transaction is dropped that it is called in.
 pub type Keep<'a, R> = Box<dyn FnOnce(Vec<R>) -> Kept + 'a>;

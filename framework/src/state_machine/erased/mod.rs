@@ -187,7 +187,7 @@ pub(crate) trait ErasedMachine: Send + Sync {
     /// Makes everything applied so far survive a power cut.
     fn flush(&self) -> Result<(), MachineFailure>;
     fn query(&self, query: &[u8]) -> Result<Answer, QueryFailure>;
-    /// A frozen view, and how far it has come; `None` when nothing was applied.
+    /// A frozen view, and how far it has come, without the sessions; `None` when nothing was applied.
     fn snapshot(&self) -> Result<Option<(Applied, SnapshotJob)>, MachineFailure>;
     /// Replaces the state. After an error a machine in memory is used no more; one on a disk has its
     /// old state.

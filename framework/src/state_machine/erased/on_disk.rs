@@ -1,6 +1,7 @@
 //! A machine on a disk, erased: what was applied, and what is kept of sessions, is stored in the transaction of
 //! its effects.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -20,7 +21,7 @@ use crate::state_machine::{
     DecodeError, DurableStateMachine, Keep, Kept, QueryContext, Replicated, RestoreError, Wire,
 };
 use crate::storage::Health;
-use crate::types::{LogTime, Position};
+use crate::types::LogTime;
 
 /// Erases a durable machine.
 pub(crate) struct OnDisk<M>(M);
@@ -35,12 +36,6 @@ impl<M> fmt::Debug for OnDisk<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OnDisk").finish_non_exhaustive()
     }
-}
-
-/// Which command is being applied, for the message when it panics.
-struct Current {
-    label: &'static str,
-    position: Option<Position>,
 }
 
 fn failed<E: Into<BoxError>>(doing: &'static str) -> impl Fn(E) -> MachineFailure {
@@ -67,6 +62,7 @@ impl<M: DurableStateMachine> OnDisk<M> {
         Ok(QueryContext::new(Some(log_id), time))
     }
 
+    /// All but its sessions.
     fn read_applied(view: &M::View) -> Result<Option<Applied>, MachineError> {
         let record =
             M::applied(view).map_err(failed("read what it has applied")).map_err(MachineError::from)?;
@@ -80,8 +76,7 @@ impl<M: DurableStateMachine> OnDisk<M> {
         if header.version > version {
             return Err(MachineError::NewerVersion { found: header.version, supported: version });
         }
-        let sessions = Self::read_sessions(view)?.encode();
-        Ok(Some(Applied { sessions, ..header.into() }))
+        Ok(Some(header.into()))
     }
 
     fn read_sessions(view: &M::View) -> Result<Table, MachineError> {
@@ -118,7 +113,9 @@ impl<M: DurableStateMachine> ErasedMachine for OnDisk<M> {
     fn recovered(&self) -> Result<Option<Applied>, MachineError> {
         let view = guarded("open a view", || self.0.view().map_err(failed("open a view")))
             .map_err(MachineError::from)?;
-        Self::read_applied(&view)
+        let Some(applied) = Self::read_applied(&view)? else { return Ok(None) };
+        let sessions = Self::read_sessions(&view)?.encode();
+        Ok(Some(Applied { sessions, ..applied }))
     }
 
     fn apply_batch(
@@ -135,9 +132,11 @@ impl<M: DurableStateMachine> ErasedMachine for OnDisk<M> {
             decoded.push((ctx, command));
         }
         let (expected, record) = (decoded.len(), Self::record(applied));
-        let mut current = Current { label: "commit", position: None };
+        let current = Cell::new(None);
         let mut responded = None;
         let keep: Keep<'_, M::Response> = Box::new(|responses| {
+            // Whatever fails from here on is not to blame on the last command.
+            current.set(None);
             responded = Some(responses.len());
             if responses.len() != expected {
                 // The machine is to commit nothing; what it has begun goes with its transaction.
@@ -147,7 +146,7 @@ impl<M: DurableStateMachine> ErasedMachine for OnDisk<M> {
         });
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let mut commands = decoded.into_iter().inspect(|(ctx, command)| {
-                current = Current { label: command.label(), position: Some(ctx.position()) };
+                current.set(Some((command.label(), ctx.position())));
             });
             self.0.apply(&mut commands, keep)
         }));
@@ -162,10 +161,10 @@ impl<M: DurableStateMachine> ErasedMachine for OnDisk<M> {
             }
             (Ok(applied), _) => applied.map_err(failed("apply")),
             (Err(payload), _) => {
-                let (command, message) = (current.label, panic_message(&*payload));
-                Err(match current.position {
-                    Some(position) => MachineFailure::Panicked { command, position, message },
-                    None => MachineFailure::PanickedAt { doing: "apply", message },
+                let message = panic_message(&*payload);
+                Err(match current.get() {
+                    Some((command, position)) => MachineFailure::Panicked { command, position, message },
+                    None => MachineFailure::PanickedAt { doing: "apply and commit", message },
                 })
             }
         }

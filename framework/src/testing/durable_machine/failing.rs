@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::history::{History, Point};
 use super::life::{Life, told, view};
-use super::{DurableHarness, run};
+use super::{DurableHarness, rows, run};
 use crate::state_machine::{DurableStateMachine, RestoreError};
 use crate::testing::Seeded;
 use crate::testing::run::doing;
@@ -91,6 +91,8 @@ pub fn what_is_no_state_is_not_restored<H: DurableHarness>() {
                 let view = view(&life.machine);
                 let record = H::Machine::applied(&view).unwrap_or_else(|error| panic!("{}", told(error)));
                 assert!(new.has_record(record.as_ref()), "{what}: restored, and the record is another one");
+                let rows = rows::read::<H::Machine>(&view).unwrap_or_else(|error| panic!("{what}: {error}"));
+                new.check_rows(&rows, &format!("{what}: restored"));
                 let mut bytes = Vec::new();
                 H::Machine::write(view, &mut bytes).unwrap_or_else(|error| panic!("{what}: {}", told(error)));
                 assert!(

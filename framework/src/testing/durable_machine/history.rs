@@ -292,7 +292,7 @@ impl<H: DurableHarness> Point<H> {
     }
 
     /// Fails unless the rows of a view are those that were stored with this point.
-    fn check_rows(&self, rows: &[(Vec<u8>, Vec<u8>)], when: &str) {
+    pub(super) fn check_rows(&self, rows: &[(Vec<u8>, Vec<u8>)], when: &str) {
         if let Some(difference) = rows::difference(rows, self.rows()) {
             panic!("{when}: the record is {self}, and the rows are not: {difference}");
         }

@@ -246,7 +246,7 @@ impl<B: Break> DurableStateMachine for Sum<B> {
         *lock(&self.midst) = None;
         let count = responses.len();
         let kept = keep(responses);
-        if count == 0 && B::SKIPS_EMPTY {
+        if count == 0 && B::SKIPS_EMPTY || kept.rows.is_empty() && B::SKIPS_ROWLESS {
             return Ok(());
         }
         if !(count == 0 && B::FLUSH_SKIPS_EMPTY) {

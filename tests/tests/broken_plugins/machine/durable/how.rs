@@ -8,6 +8,8 @@ pub(super) trait Break: Send + Sync + 'static {
     const RECORD_IS_EARLY: bool = false;
     /// Whether the rows are on the disk before the effects are.
     const ROWS_ARE_EARLY: bool = false;
+    /// Whether a batch is not applied with which no row comes.
+    const SKIPS_ROWLESS: bool = false;
     /// Whether a row that is to be removed stays.
     const REMOVED_ROWS_STAY: bool = false;
     /// Whether the removal of a row that is not there is an error.

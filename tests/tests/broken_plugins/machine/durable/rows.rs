@@ -16,6 +16,16 @@ fn stores_the_rows_before_the_effects() {
     );
 }
 
+broken!(SkipsRowless: const SKIPS_ROWLESS: bool = true;);
+
+#[test]
+fn stores_nothing_when_no_row_comes() {
+    assert_fails(
+        functions::<Harness<SkipsRowless>>(),
+        &[("batches_of_any_size_come_to_the_same", "the record is ")],
+    );
+}
+
 broken!(RemovedRowsStay: const REMOVED_ROWS_STAY: bool = true;);
 
 #[test]
