@@ -6,7 +6,7 @@ use quorate::client::Consistency;
 use quorate::error::{ReadError, WriteError};
 use quorate::types::NodeId;
 use quorate_tests::cluster::Cluster;
-use quorate_tests::rig::Rig;
+use quorate_tests::rig::{MemoryRig, Rig};
 
 quorate_tests::over_both_rigs!(
     a_node_says_whether_it_is_connected,
@@ -105,4 +105,26 @@ async fn a_node_says_whether_it_is_connected<R: Rig>() {
         let lost = status.until(|status| !status.connected);
         assert!(tokio::time::timeout(Duration::from_secs(2), lost).await.is_err(), "n{node}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_majority_whose_disks_stall_for_a_while_keeps_its_leader() {
+    let cluster = Cluster::<MemoryRig>::started(3).await;
+    let leader = cluster.leader().await;
+    cluster.client(leader).record(0, 0).await.expect("a healthy cluster");
+    let term = cluster.node(leader).status().get().term;
+    let followers: Vec<u64> = cluster.all().into_iter().filter(|node| *node != leader).collect();
+    for node in &followers {
+        cluster.rig.storage(*node).hold_flushes();
+    }
+    let client = cluster.client(leader);
+    let writing = tokio::spawn(async move { client.record(0, 1).await });
+    // Several times what an election takes.
+    tokio::time::sleep(Duration::from_millis(1_600)).await;
+    for node in &followers {
+        cluster.rig.storage(*node).release();
+    }
+    assert_eq!(writing.await.expect("no panic"), Ok(1), "it was late, and no more");
+    let status = cluster.node(leader).status().get();
+    assert_eq!((cluster.leader().await, status.term), (leader, term));
 }

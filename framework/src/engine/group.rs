@@ -138,8 +138,6 @@ fn library_config<RT: Runtime>(config: &Config, elects: bool) -> openraft::Confi
         enable_elect: elects,
         // A node that was away must not disturb a leader when it comes back.
         enable_pre_vote: Some(true),
-        // A leader that reaches voters, and too few, would keep those from electing one that reaches enough.
-        quorum_loss_probe_interval: Some(2 * config.election.timeout_max_ms),
         // A restarted leader would serve reads from a state older than what it acknowledged.
         enable_leader_restore: Some(RT::planted(Bug::LeaderRestored)),
         allow_log_reversion: Some(false),

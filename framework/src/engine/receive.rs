@@ -68,6 +68,8 @@ pub(crate) enum ReceiveError {
     DiskFull,
     #[error("there is no room for a snapshot: the machine is short of it, or another did not fit lately")]
     NoRoom,
+    #[error("another snapshot is received or installed meanwhile")]
+    Overtaken,
     #[error(transparent)]
     Restore(#[from] RestoreError),
     #[error("the snapshot is of another cluster, group or position")]
@@ -286,7 +288,7 @@ impl<RT: Runtime> Group<RT> {
         let failed = |error: &ReceiveError, received| {
             self.room.failed(error, &Attempt { len: begin.len, received, said, begun });
         };
-        let number = self.room.begin().ok_or(ReceiveError::NoRoom)?;
+        let number = self.room.begin().ok_or(ReceiveError::Overtaken)?;
         let arriving = self.go_on(&begin, session).await;
         let mut arriving = arriving.inspect_err(|error| failed(error, 0))?;
         self.tell(session, Kind::SnapshotFrom, arriving.received).await?;
@@ -298,7 +300,7 @@ impl<RT: Runtime> Group<RT> {
             taken = self.room.installing(number, short);
             received = match &taken {
                 Some(_) => self.check_room(arriving.received).await,
-                None => Err(ReceiveError::NoRoom),
+                None => Err(ReceiveError::Overtaken),
             };
         }
         let received = received.and_then(|()| self.check_whole(&begin, arriving.decoder));

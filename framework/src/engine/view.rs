@@ -32,6 +32,14 @@ pub(crate) struct View {
     pub(crate) stopped: Option<String>,
 }
 
+/// After how many times its patience without a majority a leader falls silent, and for how many.
+///
+/// One that reaches voters, and too few, keeps those from electing one that reaches enough, as long as they
+/// hear it. But answers wait for the disk: a majority whose disks stall for a while is not to lose its leader
+/// for that.
+const ALONE: u32 = 3;
+const SILENT: u32 = 3;
+
 impl<RT: Runtime> Group<RT> {
     /// Watches what the engine shows of itself.
     pub(crate) fn view(&self) -> Watcher<View> {
@@ -97,10 +105,23 @@ impl<RT: Runtime> Group<RT> {
     /// Looks again and again, as it is by nothing happening that contact is lost.
     pub(super) async fn watch_contact(self: Arc<Self>) {
         let patience = self.options.patience;
+        let (mut alone_since, mut silent_until) = (None, None);
         while self.view.with(|view| view.stopped.is_none()) {
             RT::sleep(patience / 2).await;
             let recent = self.last_contact().await.is_some_and(|at| now::<RT>() < at + patience);
             self.view.update(|view| view.connected = recent && view.leader.is_some());
+            let now = now::<RT>();
+            if silent_until.is_some_and(|until| now >= until) {
+                self.raft.runtime_config().heartbeat(true);
+                (alone_since, silent_until) = (None, None);
+            }
+            let alone = !recent && self.view.with(|view| view.role == Role::Leader);
+            alone_since = alone_since.or(Some(now)).filter(|_| alone);
+            if silent_until.is_none() && alone_since.is_some_and(|since| now >= since + patience * ALONE) {
+                tracing::info!("no majority answers: this leader is silent for a while");
+                self.raft.runtime_config().heartbeat(false);
+                silent_until = Some(now + patience * SILENT);
+            }
         }
     }
 

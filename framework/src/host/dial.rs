@@ -99,7 +99,7 @@ impl<RT: Runtime> Host<RT> {
             Kind::Hello => {
                 let hello = Hello::decode(frame.body)?;
                 self.check(&member.identity, &hello, Some(node)).map_err(OpenError::Unfit)?;
-                if self.restarted(node, hello.boot_id) {
+                if self.restarted(&member.identity, hello.boot_id) {
                     tracing::info!(%node, "peer has restarted");
                     self.parts.transport.reset(&member.identity);
                     return Err(OpenError::Restarted);
@@ -135,7 +135,12 @@ impl<RT: Runtime> Host<RT> {
             Some(_) => roster.admit(cluster, machines, peer, hello)?,
             None => roster.admit_incoming(cluster, machines, peer, hello)?,
         };
-        if recorded.is_none() && roster.born {
+        // Of nobody else that has its number.
+        let unrecorded = roster
+            .members
+            .get(&node)
+            .is_some_and(|member| member.disk_id.is_none() && member.identity == *peer);
+        if unrecorded && roster.born {
             self.seen_disks.update(|seen| _ = seen.insert(node, (peer.clone(), hello.disk_id)));
         }
         match expected {

@@ -72,7 +72,7 @@ pub(crate) struct Host<RT: Runtime> {
     census: Mutex<Option<Roster>>,
     groups: Mutex<BTreeMap<GroupId, Arc<dyn GroupService>>>,
     links: Mutex<Links<RT>>,
-    boots: Mutex<BTreeMap<NodeId, BootId>>,
+    boots: Mutex<BTreeMap<PeerId, BootId>>,
     heard: Mutex<BTreeMap<NodeId, Arc<Heard>>>,
     /// Whether somebody unknown has asked to be let in.
     knocks: Arc<Watched<bool>>,
@@ -153,11 +153,13 @@ impl<RT: Runtime> Host<RT> {
         self.seen_disks.update(|seen| {
             // Whoever comes back under a number that was removed has a disk of its own.
             seen.retain(|node, (key, disk)| {
-                let recorded = members.get(node).map(|member| member.disk_id);
-                if recorded.flatten().is_some_and(|recorded| recorded != *disk) {
+                let Some(member) = members.get(node).filter(|member| member.identity == *key) else {
+                    return false;
+                };
+                if member.disk_id.is_some_and(|recorded| recorded != *disk) {
                     others.push(key.clone());
                 }
-                recorded == Some(None)
+                member.disk_id.is_none()
             });
         });
         for key in &others {
@@ -201,7 +203,8 @@ impl<RT: Runtime> Host<RT> {
             // Another disk or id under the same key is another node, too.
             let is_gone = |member: &Member| {
                 let stays = |now: &Member| {
-                    let same_disk = member.disk_id.is_none() || now.disk_id == member.disk_id;
+                    let known = member.disk_id.is_some() && now.disk_id.is_some();
+                    let same_disk = !known || now.disk_id == member.disk_id;
                     (now.node_id, &now.identity) == (member.node_id, &member.identity) && same_disk
                 };
                 !current.all().chain(current.again()).any(stays)
@@ -252,8 +255,8 @@ impl<RT: Runtime> Host<RT> {
     }
 
     /// Notes the boot of a peer; whether it is another one than before.
-    fn restarted(&self, node: NodeId, boot: BootId) -> bool {
-        lock(&self.boots).insert(node, boot).is_some_and(|before| before != boot)
+    fn restarted(&self, peer: &PeerId, boot: BootId) -> bool {
+        lock(&self.boots).insert(peer.clone(), boot).is_some_and(|before| before != boot)
     }
 
     /// What has been heard of `node`.

@@ -63,7 +63,7 @@ impl<RT: Runtime> Host<RT> {
                 return Err(OpenError::Unfit(refusal));
             }
         };
-        if self.restarted(node, boot) {
+        if self.restarted(&peer, boot) {
             tracing::info!(%node, "peer has restarted");
             self.parts.transport.reset(&peer);
             return Err(OpenError::Restarted);

@@ -62,10 +62,29 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Vouched {
     pub(super) at: LogId,
-    /// Those whose number and key nobody else is known by.
+    /// All that it names, with their disks.
+    named: Vec<Member>,
+    /// Of these, those whose number and key nobody else is known by.
     pub(super) members: BTreeMap<NodeId, Member>,
-    /// Those whose number or key was another node's.
+    /// And those whose number or key is another node's.
     pub(super) again: Vec<Member>,
+}
+
+impl Vouched {
+    /// Tells those that the record names from those of `own`, which change while the log catches up.
+    fn sort(&mut self, own: &BTreeMap<NodeId, Member>) {
+        (self.members, self.again) = Default::default();
+        for member in &self.named {
+            let mut taken =
+                own.values().filter(|own| own.node_id == member.node_id || own.identity == member.identity);
+            match taken.next() {
+                None => drop(self.members.insert(member.node_id, member.clone())),
+                // The same, with a disk that this node has not heard of yet.
+                Some(own) if is_same(own, member) => {}
+                Some(_) => self.again.push(member.clone()),
+            }
+        }
+    }
 }
 
 impl Roster {
@@ -75,21 +94,13 @@ impl Roster {
         if !(self.born || self.joining) || Some(record.at) <= known {
             return false;
         }
-        let (mut members, mut again) = (BTreeMap::new(), Vec::new());
-        for (node, member) in record.membership.members {
-            // Without its disk nobody could tell it from one that was wiped.
-            let Some(member) = member.filter(|member| member.disk_id.is_some()) else { continue };
-            let known = self.members.values();
-            let mut taken = known.filter(|known| known.node_id == node || known.identity == member.identity);
-            match taken.next() {
-                _ if member.node_id != node => {}
-                None => drop(members.insert(node, member)),
-                // The same, with a disk that this node has not heard of yet.
-                Some(known) if is_same(known, &member) => {}
-                Some(_) => again.push(member),
-            }
-        }
-        let new = Vouched { at: record.at, members, again };
+        // Without its disk nobody could tell it from one that was wiped.
+        let named = record.membership.members.into_iter().filter_map(|(node, member)| {
+            member.filter(|member| member.disk_id.is_some() && member.node_id == node)
+        });
+        let mut new =
+            Vouched { at: record.at, named: named.collect(), members: BTreeMap::new(), again: Vec::new() };
+        new.sort(&self.members);
         let same = |before: &Vouched| (&before.members, &before.again) == (&new.members, &new.again);
         let changed = !self.vouched.as_ref().map_or(new.members.is_empty() && new.again.is_empty(), same);
         self.vouched = Some(new);
@@ -105,10 +116,7 @@ impl Roster {
             self.members.clone_from(members);
         }
         if let Some(vouched) = &mut self.vouched {
-            let taken = |member: &Member| {
-                members.values().any(|own| own.node_id == member.node_id || own.identity == member.identity)
-            };
-            vouched.members.retain(|_, member| !taken(member));
+            vouched.sort(members);
         }
         self.vouched.take_if(|vouched| Some(vouched.at) <= at);
         *self != before
@@ -297,6 +305,33 @@ mod tests {
         roster.learn(&members(&[member(3, 9)]), Some(LogId::new(1, 7)));
         assert!(roster.again().next().is_none(), "the log has come as far");
         assert_eq!(admit(&roster, &again[0], false), Ok(NodeId(3)));
+    }
+
+    #[test]
+    fn whoever_is_vouched_for_stays_so_while_the_log_catches_up_with_one_that_was_before() {
+        let hello = |member: &Member| Hello {
+            cluster_id: ClusterId([1; 32]),
+            node_id: member.node_id,
+            disk_id: member.disk_id.expect("it is on record"),
+            boot_id: BootId(1),
+            groups: Vec::new(),
+        };
+        let admits = |roster: &Roster, member: &Member| {
+            roster.admit_incoming(ClusterId([1; 32]), &[], &member.identity, &hello(member)).is_ok()
+        };
+        let (number, key) = (member(4, 14), Member { node_id: NodeId(8), ..member(5, 5) });
+        let mut roster = roster();
+        assert!(roster.vouch(record(12, &[number.clone(), key.clone()])));
+        assert!(admits(&roster, &number) && admits(&roster, &key));
+        // Both were another node's before, of which this node has never heard.
+        roster.learn(&members(&[member(4, 4), member(5, 5)]), Some(LogId::new(1, 6)));
+        assert!(admits(&roster, &number) && admits(&roster, &key));
+        // Added, and not recorded yet.
+        let added = Member { disk_id: None, ..number.clone() };
+        roster.learn(&members(&[added, member(5, 5)]), Some(LogId::new(1, 9)));
+        assert!(admits(&roster, &number) && admits(&roster, &key));
+        roster.learn(&members(&[member(5, 5)]), Some(LogId::new(1, 12)));
+        assert!(!admits(&roster, &number) && !admits(&roster, &key), "the log has come as far");
     }
 
     #[test]

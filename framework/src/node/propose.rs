@@ -28,12 +28,14 @@ struct Waiting {
     done: oneshot::Sender<Outcome>,
 }
 
+/// What a command takes in an entry beside its bytes, and beside that when one of the entry is of a session.
+const LENGTH_BYTES: usize = 4;
+const NUMBER_BYTES: usize = 24;
+
 impl Waiting {
-    /// How many bytes it takes in an entry: also what opens or ends a session is to be bounded.
+    /// How many bytes it takes: also what opens or ends a session is to be bounded.
     fn len(&self) -> usize {
-        const LENGTH: usize = 4;
-        const NUMBER: usize = 24;
-        self.command.len() + LENGTH + if self.numbered.is_some() { NUMBER } else { 0 }
+        self.command.len() + LENGTH_BYTES + if self.numbered.is_some() { NUMBER_BYTES } else { 0 }
     }
 }
 
@@ -72,9 +74,13 @@ impl Shared {
             return None;
         }
         let (mut waiters, mut commands, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut entry_bytes, mut sessions) = (0, false);
         while let Some(next) = queue.waiting.front() {
             let len = next.len();
-            let full = bytes + len > self.limits.batch_bytes || RT::reaches(Point::LoneCommand);
+            let sessions_with = sessions || next.numbered.is_some();
+            let with = entry_bytes + LENGTH_BYTES + next.command.len();
+            let numbers = if sessions_with { (waiters.len() + 1) * NUMBER_BYTES } else { 0 };
+            let full = with + numbers > self.limits.batch_bytes || RT::reaches(Point::LoneCommand);
             if !waiters.is_empty() && full {
                 break;
             }
@@ -84,6 +90,7 @@ impl Shared {
                 continue;
             }
             bytes += len;
+            (entry_bytes, sessions) = (with, sessions_with);
             commands.push(numbered(next.numbered, next.command));
             waiters.push(next.done);
         }
@@ -263,7 +270,7 @@ mod tests {
         let mut outcomes = Vec::new();
         for ticket in 0..1_000 {
             let (done, outcome) = oneshot::channel();
-            let numbered = Some(Numbered::close(ClientId(ticket + 1)));
+            let numbered = (ticket % 10 > 7).then(|| Numbered::close(ClientId(ticket + 1)));
             let waiting = Waiting { ticket, numbered, command: Bytes::new(), done };
             let mut queue = shared.lock();
             queue.bytes += waiting.len();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quorate::error::{NotChanged, WriteError};
 use quorate::node::status::{Phase, Role};
-use quorate::types::NodeId;
+use quorate::types::{Member, NodeId};
 use quorate_tests::cluster::Cluster;
 use quorate_tests::rig::Rig;
 
@@ -70,6 +70,9 @@ async fn a_dead_voter_is_replaced<R: Rig>() {
     let expected = others(&[1, 2, 3, 4], dead);
     assert_eq!(cluster.voters_and_learners(4).await, (expected.clone(), vec![]));
     cluster.members(4).replace(dead, cluster.member(4)).await.expect("as it is already");
+    let other_key = Member { node_id: NodeId(4), ..cluster.member(dead) };
+    let refused = not_applied(cluster.members(4).replace(dead, other_key).await);
+    assert!(matches!(refused, NotChanged::NodeTaken { node_id: NodeId(4), .. }), "{refused}");
     let other = others(&[1, 2, 3], leader).into_iter().find(|node| *node != dead).expect("three");
     cluster.stop_hard(other).await;
     assert_eq!(cluster.client(4).record(0, 1).await, Ok(1), "the new one is part of the majority");

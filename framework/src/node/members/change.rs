@@ -113,6 +113,7 @@ impl<RT: Runtime> Core<RT> {
     /// Has a quorum confirm that this node leads, and waits for what was committed by then. A leader that
     /// was cut off goes on taking itself for one, and what it knows of the members may be long over.
     async fn confirm(&self, running: &Running<RT>, deadline: RT::Instant) -> Result<(), Reply> {
+        let asked = now::<RT>();
         let confirming = async {
             match running.group.read_index().await {
                 Ok(index) => {
@@ -120,11 +121,23 @@ impl<RT: Runtime> Core<RT> {
                     Ok(())
                 }
                 Err(ReadIndexError::NotLeader { leader }) => Err(Reply::NotLeader(leader)),
-                Err(ReadIndexError::NoQuorum) => Err(Reply::NotLeader(None)),
+                Err(ReadIndexError::NoQuorum) => Err(self.no_quorum(running, asked).await),
                 Err(ReadIndexError::Stopped) => Err(NotChanged::Stopped.into()),
             }
         };
         before::<RT, _>(deadline, confirming).await.unwrap_or_else(|| Err(NotChanged::Deadline.into()))
+    }
+
+    /// Why no quorum confirms that this node leads, as far as that can be told: of whom it takes for the
+    /// voters too few have answered since it was `asked`.
+    async fn no_quorum(&self, running: &Running<RT>, asked: RT::Instant) -> Reply {
+        let standing = running.group.standing().await;
+        let standing = standing.filter(|standing| standing.leader == Some(self.node_id()));
+        let refused = standing.map(|it| check_quorum(&it.membership, &running.group.alive(asked)));
+        match refused {
+            Some(Err(refused)) => refused.into(),
+            _ => Reply::NotLeader(None),
+        }
     }
 
     /// One attempt at this node.
@@ -185,12 +198,15 @@ impl<RT: Runtime> Core<RT> {
         if let Some(learner) = promoted {
             caught_up = Some(self.let_catch_up(running, learner, deadline).await?);
         }
-        let turn = self.turn(deadline).await?;
+        let mut turn = self.turn(deadline).await?;
         let (joint, at, term) = loop {
             let standing = self.settle(running, deadline).await?;
             if let Some(caught_up) = caught_up.as_mut().filter(|caught_up| caught_up.term != standing.term) {
-                // It led no more in between, and what the learner had then may be gone.
+                // It led no more in between, and what the learner had then may be gone, also the record of its
+                // disk, which the leader itself has to append.
+                drop(turn);
                 *caught_up = self.let_catch_up(running, caught_up.node_id, deadline).await?;
+                turn = self.turn(deadline).await?;
                 continue;
             }
             let next = match plan(&standing.membership, change)? {

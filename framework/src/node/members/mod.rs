@@ -143,7 +143,7 @@ impl Members {
             Some(MembershipKind::Voter) => self.add_learner(new).await?,
             Some(MembershipKind::Learner) => return Err(NotChanged::NotAVoter { node_id: old }.into()),
             // It may have been replaced already.
-            None if now.members.contains_key(&node) => {}
+            None if now.members.contains_key(&node) => self.add_learner(new).await?,
             None => return Err(NotChanged::UnknownNode { node_id: old }.into()),
         }
         self.change(Change::Swap { old, new: node }).await
