@@ -161,7 +161,7 @@ async fn applied_and_given_up(
     within("a command is applied and given up", given_up).await
 }
 
-/// Sends a command again that was applied before.
+/// Sends a command again that was applied before, of which its caller knows no answer yet.
 async fn again(cluster: &Cluster, at: usize, prepared: &mut Prepared<Machine>, name: &str) {
     let answer = prepared.send().await.expect("it is known");
     assert!(matches!(answer.response, TotalsResponse::Add(1)), "{name}: {answer:?}");
@@ -222,18 +222,19 @@ async fn a_command_is_known_again_by_a_machine_that_got_a_snapshot() {
     cluster.stop(behind, None).await;
     other.end_session().await.expect("a majority");
     let client = cluster.node(here).node.plain_client().with_timeout(LIMIT).with_session(IDLE);
-    let (mut prepared, name) = applied_and_given_up(cluster.node(here), &client, "known").await;
+    let (mut known, first) = applied_and_given_up(cluster.node(here), &client, "known").await;
+    let (mut kept, second) = applied_and_given_up(cluster.node(here), &client, "kept").await;
     cluster.purge().await;
     cluster.start(behind).await;
     cluster.lead(behind).await;
     let applied = cluster.node(behind).applied.load(Ordering::Relaxed);
     assert!(applied < 64, "most came as tables, and {applied} commands were applied");
-    again(&cluster, here, &mut prepared, &name).await;
+    again(&cluster, here, &mut known, &first).await;
     // And from its own disk, once it has no power.
     cluster.stop(behind, Some(Crash::LoseAll)).await;
     cluster.start(behind).await;
     cluster.lead(behind).await;
-    again(&cluster, here, &mut prepared, &name).await;
+    again(&cluster, here, &mut kept, &second).await;
     cluster.end().await;
 }
 

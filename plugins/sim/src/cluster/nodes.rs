@@ -136,8 +136,7 @@ impl<W: Workload> Sim<W> {
     /// A client of a node, in a session if clients have one.
     fn client_of(&self, running: &Node<Observed<W>>) -> Client<Observed<W>> {
         let client = running.plain_client();
-        let in_memory = !(self.setup.on_disk || self.workload.lives_on_disk());
-        match self.setup.sessions.filter(|_| in_memory) {
+        match self.setup.sessions {
             Some(idle) => client.with_session(idle),
             None => client,
         }

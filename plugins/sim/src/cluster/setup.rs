@@ -45,7 +45,7 @@ pub struct Setup {
     /// Whether clients send a command once more of which nobody said what became of it.
     #[serde(default)]
     pub retries: bool,
-    /// For how long the sessions of clients may be idle, if they have any. Machines on disks keep none.
+    /// For how long the sessions of clients may be idle, if they have any.
     #[serde(default)]
     pub sessions: Option<Duration>,
     /// A bug put in on purpose.

@@ -27,6 +27,8 @@ pub enum Mutation {
     RecordOfBefore,
     /// A machine on its disk says that its tables are flushed, and they are not.
     TablesNotFlushed,
+    /// A machine on its disk stores nothing of sessions with its batches.
+    SessionsNotStored,
     /// Reads are answered from whatever the node has applied.
     StaleRead,
     /// A vote is acknowledged at once, and written behind what is queued after it.
@@ -114,7 +116,7 @@ const fn framework(name: &'static str, what: &'static str, bug: Bug, within: u64
     planted(name, what, Mutation::Framework(bug), within, hunt)
 }
 
-use Hunt::{CutOffChanges, Full, LonelyLeaders, Members, OnDisk, Sessions, SlowJoins};
+use Hunt::{CutOffChanges, Full, LonelyLeaders, Members, OnDisk, Sessions, SessionsOnDisk, SlowJoins};
 
 /// Every bug.
 pub const CATALOGUE: &[Planted] = &[
@@ -363,6 +365,13 @@ pub const CATALOGUE: &[Planted] = &[
         Bug::SnapshotWithoutSessions,
         120,
         Sessions,
+    ),
+    planted(
+        "sessions-not-stored",
+        "a machine on its disk stores nothing of sessions with its batches: after a restart it knows none",
+        Mutation::SessionsNotStored,
+        30,
+        SessionsOnDisk,
     ),
     framework(
         "promoted-unseen",

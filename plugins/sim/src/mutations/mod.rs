@@ -30,6 +30,8 @@ pub enum Hunt {
     OnDisk,
     /// The full mix, with every client in a session.
     Sessions,
+    /// The full mix, with every client in a session and every machine on its disk.
+    SessionsOnDisk,
     /// Leaders that are cut off and come back, with entries that nobody else has.
     LonelyLeaders,
     /// Members that change: one is made a voter as soon as it was added, and one is removed while another
@@ -52,10 +54,11 @@ impl Planted {
     pub fn setup(&self, seed: u64, length: Duration) -> Setup {
         let mut setup = Setup::of_seed(seed, length);
         setup.plan = self.hunt.plan(setup.nodes).unwrap_or(setup.plan);
-        setup.on_disk |= self.hunt == Hunt::OnDisk;
+        setup.on_disk |= matches!(self.hunt, Hunt::OnDisk | Hunt::SessionsOnDisk);
         setup.on_disk &= self.hunt != Hunt::Sessions;
         // None for the others: what they are to find does not depend on it.
-        setup.sessions = (self.hunt == Hunt::Sessions).then_some(Duration::from_mins(5));
+        let sessions = matches!(self.hunt, Hunt::Sessions | Hunt::SessionsOnDisk);
+        setup.sessions = sessions.then_some(Duration::from_mins(5));
         setup.mutation = Some(self.mutation);
         setup
     }

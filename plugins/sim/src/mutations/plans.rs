@@ -11,7 +11,7 @@ impl Hunt {
     /// Its plan for so many nodes; `None` when the seed draws it.
     pub fn plan(self, nodes: u64) -> Option<Plan> {
         match self {
-            Self::Full | Self::OnDisk | Self::Sessions => None,
+            Self::Full | Self::OnDisk | Self::Sessions | Self::SessionsOnDisk => None,
             Self::LonelyLeaders => Some(lonely_leaders(nodes)),
             Self::Members => Some(members(nodes)),
             Self::SlowJoins => Some(slow_joins(nodes)),

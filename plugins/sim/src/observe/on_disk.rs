@@ -173,7 +173,10 @@ impl<W: Workload, D: OnDiskOf<W>> DurableStateMachine for OnDisk<W, D> {
                 self.looks.responded(head.position, response);
                 responded.push(self.eye.workload.response(response));
             }
-            let kept = keep(responses);
+            let mut kept = keep(responses);
+            if self.eye.mutation == Some(Mutation::SessionsNotStored) {
+                kept.rows.clear();
+            }
             Kept { record: self.stored(last, &kept.record), ..kept }
         });
         let begun = Cell::new(0_usize);
