@@ -77,7 +77,17 @@ async fn a_leader_that_reaches_some_and_no_majority_makes_way_for_one_that_does<
     cluster.stop_hard(dead).await;
     // Three of four are a majority, and only `near` reaches all three. It hears the leader all the while.
     cluster.cut(leader, far);
+    // Also while somebody asks it all the time whether it still leads.
+    let reading = [leader, near].map(|node| {
+        let client = cluster.client(node).with_timeout(Duration::from_secs(1));
+        tokio::spawn(async move {
+            loop {
+                drop(client.times(0, 0).await);
+            }
+        })
+    });
     assert_eq!(cluster.client(near).record(0, 1).await, Ok(1));
+    reading.iter().for_each(tokio::task::JoinHandle::abort);
     cluster.until(near, "leads", |status| status.leader == Some(NodeId(near))).await;
     for node in [far, leader] {
         assert_eq!(cluster.client(node).record(1, node).await, Ok(1), "n{node}");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -81,6 +82,8 @@ pub(crate) struct Group<RT: Runtime> {
     pub(super) raft: Library<RT>,
     pub(super) applier: Arc<Applier>,
     pub(super) log: Log,
+    /// Whether it is not to be heard as a leader for now.
+    pub(super) silent: AtomicBool,
     clock: Arc<LogClock>,
     pub(super) view: Watched<View>,
     /// The membership last seen, in both forms: it changes seldom, the rest with every commit.
@@ -220,6 +223,7 @@ impl<RT: Runtime> Group<RT> {
             raft,
             applier,
             log,
+            silent: AtomicBool::new(false),
             clock,
             view: Watched::new(View::default()),
             shown_membership: Mutex::default(),
@@ -342,6 +346,9 @@ impl<RT: Runtime> Group<RT> {
             && let View { role: Role::Leader, committed: Some(committed), .. } = self.view.get()
         {
             return Ok(committed.index);
+        }
+        if self.silent.load(Ordering::Relaxed) {
+            return Err(ReadIndexError::NoQuorum);
         }
         match self.call(|raft| async move { raft.get_read_linearizer(ReadPolicy::ReadIndex).await }).await {
             Ok(linearizer) => Ok(LogIndex(linearizer.read_log_id().index())),

@@ -1,5 +1,6 @@
 //! What a group shows of itself: made from the library's metrics, and from what does not happen.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use openraft::ServerState;
@@ -105,23 +106,34 @@ impl<RT: Runtime> Group<RT> {
     /// Looks again and again, as it is by nothing happening that contact is lost.
     pub(super) async fn watch_contact(self: Arc<Self>) {
         let patience = self.options.patience;
-        let (mut alone_since, mut silent_until) = (None, None);
+        let mut alone = None;
         while self.view.with(|view| view.stopped.is_none()) {
             RT::sleep(patience / 2).await;
             let recent = self.last_contact().await.is_some_and(|at| now::<RT>() < at + patience);
             self.view.update(|view| view.connected = recent && view.leader.is_some());
-            let now = now::<RT>();
-            if silent_until.is_some_and(|until| now >= until) {
-                self.raft.runtime_config().heartbeat(true);
-                (alone_since, silent_until) = (None, None);
-            }
-            let alone = !recent && self.view.with(|view| view.role == Role::Leader);
-            alone_since = alone_since.or(Some(now)).filter(|_| alone);
-            if silent_until.is_none() && alone_since.is_some_and(|since| now >= since + patience * ALONE) {
-                tracing::info!("no majority answers: this leader is silent for a while");
-                self.raft.runtime_config().heartbeat(false);
-                silent_until = Some(now + patience * SILENT);
-            }
+            let (now, term) = (now::<RT>(), self.view.with(|view| view.term));
+            let lonely = !recent && self.leads_others();
+            alone = lonely.then(|| alone.filter(|(of, _)| *of == term).unwrap_or((term, now)));
+            let for_times =
+                alone.map_or(0, |(_, since)| (now - since).as_millis() / patience.as_millis().max(1));
+            self.be_silent(for_times % u128::from(ALONE + SILENT) >= u128::from(ALONE));
+        }
+    }
+
+    /// Whether this node leads, and not itself alone.
+    fn leads_others(&self) -> bool {
+        let own = NodeId(self.raft.metrics().borrow_watched().id);
+        self.view.with(|view| {
+            let alone = view.membership.voters.iter().all(|set| set.iter().all(|voter| *voter == own));
+            view.role == Role::Leader && !alone
+        })
+    }
+
+    /// Keeps this leader from being heard, by heartbeats and by those that a read would send.
+    fn be_silent(&self, silent: bool) {
+        if self.silent.swap(silent, Ordering::Relaxed) != silent {
+            tracing::info!(silent, "no majority answers this leader");
+            self.raft.runtime_config().heartbeat(!silent);
         }
     }
 

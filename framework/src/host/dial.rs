@@ -181,6 +181,8 @@ mod tests {
     use super::*;
     use crate::engine::rig::{CLUSTER, member};
     use crate::engine::runtime::TokioRuntime;
+    use crate::format::membership::RawMembership;
+    use crate::host::Record;
     use crate::host::{HostParts, Roster};
     use crate::storage::Identity;
     use crate::transport::MemoryNetwork;
@@ -250,6 +252,31 @@ mod tests {
             ours.close().await;
             theirs.close().await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_asked_under_a_number_that_is_anothers_by_now_is_cut_off() {
+        let network = MemoryNetwork::new();
+        let (ours, theirs) = (host(&network, 1), host(&network, 2));
+        theirs.learn(&members(Some(DiskId([2; 16]))), Some(LogId::new(1, 9)));
+        let alone = [(NodeId(1), member(1))].into();
+        ours.learn(&alone, Some(LogId::new(1, 1)));
+        let named = [(NodeId(2), Some(member(2)))].into();
+        let membership = RawMembership { voters: Vec::new(), members: named };
+        let record = Record { at: LogId::new(1, 9), membership };
+        assert!(ours.change_roster(|roster| roster.vouch(record)));
+        let mut session = ours.open(NodeId(2), Lane::Control).await.expect("it is vouched for");
+        // The log comes to a time when the number was another's, whose vote would be taken from it.
+        let other = Member { identity: member(7).identity, ..member(2) };
+        ours.learn(&[(NodeId(1), member(1)), (NodeId(2), other)].into(), Some(LogId::new(1, 2)));
+        let read = session.stream.rx.next();
+        let cut = before::<TokioRuntime, _>(now::<TokioRuntime>() + Duration::from_millis(1), read).await;
+        assert!(matches!(cut, Some(Some(Err(_)))), "{cut:?}");
+        assert!(ours.open(NodeId(2), Lane::Control).await.is_err(), "nobody has that key");
+        let to_us = theirs.open(NodeId(1), Lane::Control).await;
+        to_us.map(drop).expect("it is heard, with a number that is another's");
+        ours.close().await;
+        theirs.close().await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -196,21 +196,11 @@ impl<RT: Runtime> Host<RT> {
     fn change_roster(&self, change: impl FnOnce(&mut Roster) -> bool) -> bool {
         let (roster, gone) = {
             let mut current = lock(&self.roster);
-            let before: Vec<Member> = current.all().chain(current.again()).cloned().collect();
+            let before = current.clone();
             if !change(Arc::make_mut(&mut current)) {
                 return false;
             }
-            // Another disk or id under the same key is another node, too.
-            let is_gone = |member: &Member| {
-                let stays = |now: &Member| {
-                    let known = member.disk_id.is_some() && now.disk_id.is_some();
-                    let same_disk = !known || now.disk_id == member.disk_id;
-                    (now.node_id, &now.identity) == (member.node_id, &member.identity) && same_disk
-                };
-                !current.all().chain(current.again()).any(stays)
-            };
-            let gone = before.into_iter().filter(is_gone).map(|member| member.identity);
-            (current.clone(), gone.collect::<Vec<_>>())
+            (current.clone(), before.gone_since(&current))
         };
         let knocks = self.knocks.clone();
         self.parts.transport.set_admission(Arc::new(move |peer, _| {

@@ -122,6 +122,29 @@ impl Roster {
         *self != before
     }
 
+    /// Whose connections are to go, now that `now` is known. Another disk or number under the same key is
+    /// another node, and so is whoever was asked and is only heard by now.
+    pub(super) fn gone_since(&self, now: &Self) -> Vec<PeerId> {
+        let names = |now: &Member, before: &Member| {
+            (now.node_id, &now.identity) == (before.node_id, &before.identity)
+        };
+        // The own log has not come to where the disk of one vouched for is recorded.
+        let is_vouched = |now: &Member, before: &Member| {
+            names(now, before) && (now.disk_id.is_none() || now.disk_id == before.disk_id)
+        };
+        let own = self.members.values().filter(|before| {
+            let same = |now: &Member| {
+                names(now, before) && (before.disk_id.is_none() || now.disk_id == before.disk_id)
+            };
+            !now.all().any(same)
+        });
+        let vouched = self.vouched.iter().flat_map(|vouched| vouched.members.values());
+        let vouched = vouched.filter(|before| !now.all().any(|now| is_vouched(now, before)));
+        let again = self.again();
+        let again = again.filter(|before| !now.all().chain(now.again()).any(|now| is_vouched(now, before)));
+        own.chain(vouched).chain(again).map(|member| member.identity.clone()).collect()
+    }
+
     /// Whoever has a number or a key again that another node is known by.
     pub(super) fn again(&self) -> impl Iterator<Item = &Member> {
         self.vouched.iter().flat_map(|vouched| &vouched.again)

@@ -112,7 +112,7 @@ pub trait DurableStateMachine: Replicated + Send + Sync {
     /// What was stored before there were rows has none, which is no error.
     ///
     /// # Called by
-    /// the framework, at a start, and with a snapshot. There are at most
+    /// the framework, at a start. There are at most
     /// [`MAX_KEPT`](crate::sessions::MAX_KEPT) rows and one more.
     fn rows(view: &Self::View, row: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Self::Error>;
 

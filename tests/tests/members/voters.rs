@@ -13,6 +13,7 @@ use super::{not_applied, others};
 
 quorate_tests::over_both_rigs!(
     a_cluster_grows_under_writes_and_shrinks_again,
+    one_that_was_alone_for_long_grows_at_once,
     a_dead_voter_is_replaced,
     the_leader_is_removed_under_writes,
     a_removed_node_is_told_and_disturbs_nobody,
@@ -51,6 +52,17 @@ async fn a_cluster_grows_under_writes_and_shrinks_again<R: Rig>() {
         assert_eq!(cluster.client(*node).record(90, *node).await, Ok(1), "two of three are a majority");
         nothing_is_lost(&cluster, *node, &outcomes).await;
     }
+}
+
+async fn one_that_was_alone_for_long_grows_at_once<R: Rig>() {
+    let mut cluster = Cluster::<R>::with_spares(1, 1);
+    cluster.start_all().await;
+    cluster.leader().await;
+    // Several times what it would take another leader to think that it is cut off.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    cluster.join(1, 2).await;
+    cluster.members(1).promote(2).await.expect("it catches up");
+    assert_eq!(cluster.client(2).record(0, 0).await, Ok(1));
 }
 
 async fn a_dead_voter_is_replaced<R: Rig>() {

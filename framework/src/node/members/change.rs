@@ -113,7 +113,6 @@ impl<RT: Runtime> Core<RT> {
     /// Has a quorum confirm that this node leads, and waits for what was committed by then. A leader that
     /// was cut off goes on taking itself for one, and what it knows of the members may be long over.
     async fn confirm(&self, running: &Running<RT>, deadline: RT::Instant) -> Result<(), Reply> {
-        let asked = now::<RT>();
         let confirming = async {
             match running.group.read_index().await {
                 Ok(index) => {
@@ -121,23 +120,11 @@ impl<RT: Runtime> Core<RT> {
                     Ok(())
                 }
                 Err(ReadIndexError::NotLeader { leader }) => Err(Reply::NotLeader(leader)),
-                Err(ReadIndexError::NoQuorum) => Err(self.no_quorum(running, asked).await),
+                Err(ReadIndexError::NoQuorum) => Err(Reply::NotLeader(None)),
                 Err(ReadIndexError::Stopped) => Err(NotChanged::Stopped.into()),
             }
         };
         before::<RT, _>(deadline, confirming).await.unwrap_or_else(|| Err(NotChanged::Deadline.into()))
-    }
-
-    /// Why no quorum confirms that this node leads, as far as that can be told: of whom it takes for the
-    /// voters too few have answered since it was `asked`.
-    async fn no_quorum(&self, running: &Running<RT>, asked: RT::Instant) -> Reply {
-        let standing = running.group.standing().await;
-        let standing = standing.filter(|standing| standing.leader == Some(self.node_id()));
-        let refused = standing.map(|it| check_quorum(&it.membership, &running.group.alive(asked)));
-        match refused {
-            Some(Err(refused)) => refused.into(),
-            _ => Reply::NotLeader(None),
-        }
     }
 
     /// One attempt at this node.

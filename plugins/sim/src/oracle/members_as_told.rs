@@ -80,11 +80,14 @@ fn makes(before: &Members, now: &Members) -> Makes {
 fn is_as(members: &Members, change: Change) -> bool {
     let is_member = |node: &u64| members.recorded.contains_key(node);
     let votes = |node: &u64| members.voters.iter().all(|set| set.contains(node));
+    // Once both sets are committed it is decided, and who is asked may hear that from those that go on.
+    let [.., last] = &members.voters[..] else { return false };
+    let goes = |node: &u64| !is_member(node) || members.voters.len() > 1 && !last.contains(node);
     match change {
         Change::Add(node) => is_member(&node),
         Change::Promote(node) => votes(&node),
-        Change::Remove(node) => !is_member(&node),
-        Change::Replace { old, new } => !is_member(&old) && votes(&new),
+        Change::Remove(node) => goes(&node),
+        Change::Replace { old, new } => goes(&old) && last.contains(&new),
     }
 }
 

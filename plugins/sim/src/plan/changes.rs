@@ -49,6 +49,9 @@ impl Plan {
             // Of two at once the other is refused.
             _ => vec![Fault::Join { spare: 1 }, Fault::Remove { node: one }, Fault::Promote { spare: 1 }],
         };
+        // Of one or two nodes and a third nobody may lose its disk.
+        let loses_one = (nodes - 1) / 2 > 0;
+        let story: Vec<Fault> = story.into_iter().filter(|fault| loses_one || *fault != wipe).collect();
         let gap = (length.as_millis() as u64 / (story.len() as u64 + 1)).max(2);
         let mut at = rng.millis(gap / 4..gap);
         for fault in story {

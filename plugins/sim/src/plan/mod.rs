@@ -158,6 +158,7 @@ mod tests {
             let (nodes, profile) = (1 + seed % 2, Profile::ALL[seed as usize % 5]);
             let plan = Plan::draw(profile, seed, nodes, Duration::from_mins(1));
             assert_eq!((plan.minority.len(), plan.lasting), (0, Lasting::Nothing));
+            assert_eq!(plan.fits(nodes), Ok(()), "seed {seed}");
             assert!(plan.faults.len() > 3);
             for Planned { fault, .. } in &plan.faults {
                 assert!(!matches!(fault, Fault::Rot { .. } | Fault::Wipe { .. }), "{fault:?}");
