@@ -280,6 +280,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn one_vouched_for_with_another_disk_than_the_log_comes_to_is_cut_off() {
+        let network = MemoryNetwork::new();
+        let (ours, theirs) = (host(&network, 1), host(&network, 2));
+        theirs.learn(&members(Some(DiskId([2; 16]))), Some(LogId::new(1, 9)));
+        ours.learn(&[(NodeId(1), member(1))].into(), Some(LogId::new(1, 1)));
+        let named = [(NodeId(2), Some(member(2)))].into();
+        let membership = RawMembership { voters: Vec::new(), members: named };
+        let record = Record { at: LogId::new(1, 9), membership };
+        assert!(ours.change_roster(|roster| roster.vouch(record)));
+        let mut sessions = vec![ours.open(NodeId(2), Lane::Control).await.expect("it is vouched for")];
+        // The log comes to its first life under this number, on another disk.
+        ours.learn(&members(None), Some(LogId::new(1, 2)));
+        sessions.extend(ours.open(NodeId(2), Lane::Control).await.ok());
+        ours.learn(&members(Some(DiskId([9; 16]))), Some(LogId::new(1, 3)));
+        for session in &mut sessions {
+            let read = session.stream.rx.next();
+            let cut = before::<TokioRuntime, _>(now::<TokioRuntime>() + Duration::from_millis(1), read).await;
+            assert!(matches!(cut, Some(Some(Err(_)))), "{cut:?}");
+        }
+        assert!(ours.open(NodeId(2), Lane::Control).await.is_err(), "it is not the one on that disk");
+        ours.close().await;
+        theirs.close().await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_does_not_know_this_node_is_remembered_until_it_does() {
         let network = MemoryNetwork::new();
         let (ours, theirs) = (host(&network, 1), host(&network, 2));

@@ -194,22 +194,23 @@ impl<RT: Runtime> Host<RT> {
     /// Changes who is known, and says whether `change` did. Plugins that refuse early are told, and
     /// a member that is gone loses its connections.
     fn change_roster(&self, change: impl FnOnce(&mut Roster) -> bool) -> bool {
-        let (roster, gone) = {
+        let gone = {
             let mut current = lock(&self.roster);
             let before = current.clone();
             if !change(Arc::make_mut(&mut current)) {
                 return false;
             }
-            (current.clone(), before.gone_since(&current))
+            let (roster, knocks) = (current.clone(), self.knocks.clone());
+            // Under the lock: the last word is the right one.
+            self.parts.transport.set_admission(Arc::new(move |peer, _| {
+                let known = roster.all().chain(roster.again()).any(|member| member.identity == *peer);
+                if !known {
+                    knocks.set(true);
+                }
+                known
+            }));
+            before.gone_since(&current)
         };
-        let knocks = self.knocks.clone();
-        self.parts.transport.set_admission(Arc::new(move |peer, _| {
-            let known = roster.all().chain(roster.again()).any(|member| member.identity == *peer);
-            if !known {
-                knocks.set(true);
-            }
-            known
-        }));
         for peer in &gone {
             self.parts.transport.reset(peer);
         }

@@ -128,8 +128,8 @@ impl Roster {
         let names = |now: &Member, before: &Member| {
             (now.node_id, &now.identity) == (before.node_id, &before.identity)
         };
-        // The own log has not come to where the disk of one vouched for is recorded.
-        let is_vouched = |now: &Member, before: &Member| {
+        // What is only heard may stay while the own log has not come to where its disk is recorded.
+        let is_heard = |now: &Member, before: &Member| {
             names(now, before) && (now.disk_id.is_none() || now.disk_id == before.disk_id)
         };
         let own = self.members.values().filter(|before| {
@@ -139,9 +139,12 @@ impl Roster {
             !now.all().any(same)
         });
         let vouched = self.vouched.iter().flat_map(|vouched| vouched.members.values());
-        let vouched = vouched.filter(|before| !now.all().any(|now| is_vouched(now, before)));
+        let vouched = vouched.filter(|before| {
+            // With no disk on record it comes once more, and is seen with the one it has.
+            !now.all().any(|now| names(now, before) && now.disk_id == before.disk_id)
+        });
         let again = self.again();
-        let again = again.filter(|before| !now.all().chain(now.again()).any(|now| is_vouched(now, before)));
+        let again = again.filter(|before| !now.all().chain(now.again()).any(|now| is_heard(now, before)));
         own.chain(vouched).chain(again).map(|member| member.identity.clone()).collect()
     }
 

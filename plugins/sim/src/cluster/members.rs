@@ -28,6 +28,14 @@ const SETTLED: Duration = Duration::from_secs(30);
 
 type Asked = Result<Option<Ticket>, MembersError>;
 
+/// Who is to be a member, or a voter.
+fn comes(change: Change) -> Option<u64> {
+    match change {
+        Change::Add(node) | Change::Promote(node) | Change::Replace { new: node, .. } => Some(node),
+        Change::Remove(_) => None,
+    }
+}
+
 impl<W: Workload> Sim<W> {
     fn spare(&self, spare: u64) -> u64 {
         self.setup.nodes + spare
@@ -60,7 +68,8 @@ impl<W: Workload> Sim<W> {
     ) -> Option<Option<Ticket>> {
         let by = time() + TRIES;
         let mut unknown = false;
-        while time() < by {
+        let leaves = || comes(change).is_some_and(|node| self.slots()[&node].leaves);
+        while time() < by && !leaves() {
             match self.ask_members(&ask).await {
                 Some((node, Ok(done))) => {
                     let cut = self.wire.is_any_cut();
@@ -124,7 +133,16 @@ impl<W: Workload> Sim<W> {
                 }
             })
         };
-        self.insist(change, ask).await
+        let count = |change_by: fn(usize) -> usize| {
+            let mut slots = self.slots();
+            if let Some(slot) = comes(change).and_then(|node| slots.get_mut(&node)) {
+                slot.asked_for = change_by(slot.asked_for);
+            }
+        };
+        count(|now| now + 1);
+        let done = self.insist(change, ask).await;
+        count(|now| now - 1);
+        done
     }
 
     /// Adds a spare machine and starts it.
@@ -154,8 +172,17 @@ impl<W: Workload> Sim<W> {
         }
     }
 
+    /// Removes a spare machine, once nobody asks for it any more: what is added again after it was removed is
+    /// another machine.
     pub(super) async fn remove_spare(self: &Arc<Self>, spare: u64) {
-        self.remove(self.spare(spare)).await;
+        let node = self.spare(spare);
+        if let Some(slot) = self.slots().get_mut(&node) {
+            slot.leaves = true;
+        }
+        while self.slots()[&node].asked_for > 0 {
+            SimSleep::exactly(Duration::from_millis(50)).await;
+        }
+        self.remove(node).await;
     }
 
     /// Replaces the disk of a spare machine that is known by the one it has: before that nobody could tell

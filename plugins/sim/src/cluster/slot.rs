@@ -38,6 +38,10 @@ pub(super) struct Slot<W: Workload> {
     pub(super) ticket: Option<Ticket>,
     /// Somebody asked to remove it.
     pub(super) may_go: bool,
+    /// How many ask to make it a member, or a voter.
+    pub(super) asked_for: usize,
+    /// It is to be removed, and nobody asks for that any more.
+    pub(super) leaves: bool,
     /// Who asked to remove it was told that this is done.
     pub(super) gone: bool,
     /// Its id was another machine's before, which was removed.
@@ -58,6 +62,8 @@ impl<W: Workload> Slot<W> {
             held: false,
             ticket: None,
             may_go: false,
+            asked_for: 0,
+            leaves: false,
             gone: false,
             again: false,
         }
@@ -67,7 +73,7 @@ impl<W: Workload> Slot<W> {
     pub(super) fn is_another(&mut self) {
         self.disk.wipe();
         (self.wiped, self.rotten, self.held) = (false, false, false);
-        (self.may_go, self.gone, self.again) = (false, false, true);
+        (self.may_go, self.leaves, self.gone, self.again) = (false, false, false, true);
         self.ticket = None;
     }
 

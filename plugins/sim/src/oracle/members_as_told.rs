@@ -82,7 +82,8 @@ fn is_as(members: &Members, change: Change) -> bool {
     let votes = |node: &u64| members.voters.iter().all(|set| set.contains(node));
     // Once both sets are committed it is decided, and who is asked may hear that from those that go on.
     let [.., last] = &members.voters[..] else { return false };
-    let goes = |node: &u64| !is_member(node) || members.voters.len() > 1 && !last.contains(node);
+    let votes_last = |node: &u64| members.voters[0].contains(node) && !last.contains(node);
+    let goes = |node: &u64| !is_member(node) || members.voters.len() > 1 && votes_last(node);
     match change {
         Change::Add(node) => is_member(&node),
         Change::Promote(node) => votes(&node),
