@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quorate::client::Consistency;
 use quorate::error::{ReadError, WriteError};
+use quorate::node::status::Role;
 use quorate::types::NodeId;
 use quorate_tests::cluster::Cluster;
 use quorate_tests::rig::{MemoryRig, Rig};
@@ -129,8 +130,11 @@ async fn a_majority_whose_disks_stall_for_a_while_keeps_its_leader() {
     }
     let client = cluster.client(leader);
     let writing = tokio::spawn(async move { client.record(0, 1).await });
-    // Several times what an election takes.
-    tokio::time::sleep(Duration::from_millis(1_600)).await;
+    // For several times what an election takes.
+    let mut status = cluster.node(leader).status();
+    let lost = status.until(|status| status.term != term || status.role != Role::Leader);
+    let lost = tokio::time::timeout(Duration::from_millis(1_600), lost).await;
+    assert!(lost.is_err(), "it leads no more: {lost:?}");
     for node in &followers {
         cluster.rig.storage(*node).release();
     }

@@ -92,18 +92,20 @@ async fn a_learner_whose_disk_is_too_slow_is_told_how_far_it_has_come() {
     let disk = cluster.rig.storage(4);
     disk.hold_flushes();
     let members = cluster.members(leader).with_timeout(Duration::from_secs(4));
-    let promoting = tokio::spawn(async move { members.promote(4).await });
+    let mut promoting = tokio::spawn(async move { members.promote(4).await });
     // It answers, and flushes one append for every five that come.
     let mut serial = 0;
-    while !promoting.is_finished() {
+    let promoted = loop {
         for _ in 0..5 {
             cluster.client(leader).record(0, serial).await.expect("the voters flush");
             serial += 1;
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        disk.flush_held(1);
-    }
-    let refused = not_applied(promoting.await.expect("no panic"));
+        match tokio::time::timeout(Duration::from_millis(200), &mut promoting).await {
+            Ok(promoted) => break promoted.expect("no panic"),
+            Err(_) => drop(disk.flush_held(1)),
+        }
+    };
+    let refused = not_applied(promoted);
     let NotChanged::Behind { node_id: NodeId(4), matched, last } = refused else { panic!("{refused:?}") };
     assert!(matched < Some(last), "{matched:?} of {last}");
     assert_eq!(cluster.voters_and_learners(leader).await, (vec![1, 2, 3], vec![4]));

@@ -58,8 +58,10 @@ async fn one_that_was_alone_for_long_grows_at_once<R: Rig>() {
     let mut cluster = Cluster::<R>::with_spares(1, 1);
     cluster.start_all().await;
     cluster.leader().await;
-    // Several times what it would take another leader to think that it is cut off.
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    // For several times what it would take another leader to think that it is cut off.
+    let mut status = cluster.node(1).status();
+    let lost = status.until(|status| status.role != Role::Leader);
+    assert!(tokio::time::timeout(Duration::from_millis(2_500), lost).await.is_err(), "nobody else votes");
     cluster.join(1, 2).await;
     cluster.members(1).promote(2).await.expect("it catches up");
     assert_eq!(cluster.client(2).record(0, 0).await, Ok(1));
