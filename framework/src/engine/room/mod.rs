@@ -34,7 +34,7 @@ struct State<RT: Runtime> {
     short: usize,
     /// Whether a snapshot is being installed, or waits for it.
     installing: bool,
-    /// How many were begun: the last of them is the one that writes.
+    /// How many were begun: only the last of them may be installed.
     begun: u64,
     /// A snapshot that was begun and for which there was none.
     too_large: Option<TooLarge<RT>>,

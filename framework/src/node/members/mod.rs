@@ -4,13 +4,14 @@
 //! membership in force ([`plan`]), refused or proposed, and seen through ([`change`]). What a leader does
 //! without being asked is in [`tend`], what goes over a link in [`wire`].
 //!
-//! A node id that was removed may be given again, and nothing depends on that it is not. Once a removal
+//! A node id that was removed may be given again, and no decision depends on that it is not. Once a removal
 //! is committed, a majority of the voters that stay has it in their logs, and of any majority with the
 //! removed node at least one of them is part: so neither what that node voted for nor what it holds can
 //! decide anything any more. Whoever is added under its id has to be seen, recorded and caught up as
 //! everybody else, by a leader that knows nothing of its predecessor. What it is sent of the log first may
 //! be of the time of that one: it takes only a record with its own key and its own disk for its own, and
-//! stands for no election before the log has one.
+//! stands for no election before the log has one. Who was away meanwhile, and knows the predecessor, hears it
+//! once a member vouches for it (`host/vouch.rs`).
 
 pub(super) mod change;
 mod plan;
